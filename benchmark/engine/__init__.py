@@ -1,0 +1,1 @@
+"""Operations on a subject model's internals: the only place with hooks."""

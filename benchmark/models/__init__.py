@@ -1,0 +1,1 @@
+"""Loading subject models and describing their anatomy."""

@@ -1,0 +1,1 @@
+"""Toy transformers whose arithmetic circuit is known."""
