@@ -1,10 +1,8 @@
 """A complete third-party method: scores heads and MLPs by the norm of their output weights, without running the model."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
-
 from arithloc.benchmark.api import Granularity, MethodInfo, Problem, Scores
 
 __all__ = ["WeightNorm"]
@@ -20,7 +18,7 @@ class WeightNorm:
 
     power: float = 1.0
 
-    info: ClassVar[MethodInfo] = MethodInfo(
+    info = MethodInfo(
         name="weight-norm",
         summary="Norm of the output weights of each head and MLP.",
         granularities={Granularity.NODE},

@@ -1,0 +1,98 @@
+"""Registries: entry points, classes by path, and plugins that do not load."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from arithloc.benchmark.api import registry
+from arithloc.benchmark.api.errors import UnknownName, UsageError
+from arithloc.benchmark.api.registry import BrokenPlugin, Plugin, Registry, load_path
+
+
+class Dist:
+    version = "1.0"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def entry(name: str, value: str, distribution: str) -> EntryPoint:
+    made = EntryPoint(name, value, "arithloc.methods")
+    vars(made)["dist"] = Dist(distribution)
+    return made
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    found = [
+        entry("random", "arithloc.benchmark.api.scores:Scores", "arithloc"),
+        entry("theirs", "arithloc.benchmark.api.scores:Scores", "stranger"),
+        entry("broken", "no_such_module_anywhere:Thing", "stranger"),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: found)
+    monkeypatch.delenv("ARITHLOC_PLUGINS", raising=False)
+    return found
+
+
+def test_strangers_are_listed_under_their_distribution(entries: list[EntryPoint]) -> None:
+    assert Registry("g", "method").names() == ["random", "stranger/broken", "stranger/theirs"]
+
+
+def test_a_short_name_finds_the_only_stranger(entries: list[EntryPoint]) -> None:
+    found = Registry("g", "method").get("theirs")
+    assert (found.name, found.distribution, found.version) == ("stranger/theirs", "stranger", "1.0")
+
+
+def test_a_broken_plugin_is_reported_and_the_others_load(entries: list[EntryPoint]) -> None:
+    kinds = {p.name: type(p) for p in Registry("g", "method").all()}
+    assert kinds == {"random": Plugin, "stranger/theirs": Plugin, "stranger/broken": BrokenPlugin}
+    with pytest.raises(UsageError, match="no_such_module_anywhere"):
+        Registry("g", "method").get("stranger/broken")
+
+
+def test_only_allowed_distributions_load(entries: list[EntryPoint], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARITHLOC_PLUGINS", "arithloc")
+    assert Registry("g", "method").names() == ["random"]
+
+
+def test_two_plugins_of_one_name_collide(entries: list[EntryPoint]) -> None:
+    entries.append(entry("random", "somewhere.else:Random", "arithloc"))
+    with pytest.raises(UsageError, match="registered twice"):
+        Registry("g", "method").names()
+
+
+def test_an_unknown_name_suggests_near_ones(entries: list[EntryPoint]) -> None:
+    with pytest.raises(UnknownName, match="random"):
+        Registry("g", "method").get("randm")
+
+
+def test_a_class_by_file_is_loaded_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("class Mine:\n    pass\n")
+    first, second = load_path(f"{file}:Mine", "method"), load_path(f"{file}:Mine", "method")
+    assert first.target is second.target
+    assert first.distribution == "local"
+    assert len(first.source_hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        ("class Mine: pass", "Other", "AttributeError"),
+        ("import nothing_like_this", "Mine", "ModuleNotFoundError"),
+        ("def broken(:", "Mine", "SyntaxError"),
+        ("Mine = 3", "Mine", "Expected a class"),
+    ],
+)
+def test_a_file_that_does_not_give_a_class_is_one_clear_error(
+    tmp_path: Path, content: str, name: str, message: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_path(f"{file}:{name}", "method")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found none"):
+        load_path(f"{tmp_path}/absent.py:Mine", "method")
