@@ -1,0 +1,273 @@
+"""Charts of the board: pure functions from a frame to an Altair chart, whose `description` is its accessible name.
+
+Colours come from the theme; entries differ in dash as well as in colour. No function expects an empty frame: a page
+shows a sentence instead.
+"""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+from arithloc.leaderboard.text import counted, listed, number, score_text, shortened
+
+_LABEL_WIDTH = 170
+_DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [10, 4], [1, 3], [6, 2, 1, 2, 1, 2]]
+_GAP = " "
+
+Chart = alt.Chart | alt.LayerChart
+
+
+def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None) -> Chart:
+    """Values with their 95 % intervals, one row each, in the order of the frame.
+
+    Args:
+        frame: columns `label` (unique), `value`, `low`, `high`, `shown` (the text of the tooltip).
+        score: name of the score; shares are drawn on a logarithmic axis.
+        baseline: where chance lies, drawn as a dashed line.
+    """
+    text = score_text(score)
+    data = frame.dropna(subset=["value"])
+    scale = alt.Scale(type="log") if text.share else alt.Scale(zero=False, nice=True, padding=8)
+    x_axis = alt.Axis(format="~g" if text.share else f".{max(text.digits, 1)}f", tickCount=6, labelOverlap=True)
+    y = alt.Y(
+        "label:N",
+        sort=list(frame["label"]),
+        title=None,
+        axis=alt.Axis(labelLimit=_LABEL_WIDTH, ticks=False, domain=False, labelPadding=8),
+    )
+    tooltip = [alt.Tooltip("label:N", title="Entry"), alt.Tooltip("shown:N", title=text.label)]
+    title = f"{text.label}, share of edges" if text.share else text.label
+    base = alt.Chart(data)
+    layers = [
+        base.mark_rule(strokeWidth=2.5, opacity=0.55).encode(
+            x=alt.X("low:Q", scale=scale, title=title, axis=x_axis), x2="high:Q", y=y, tooltip=tooltip
+        ),
+        base.mark_point(filled=True, size=75, opacity=1).encode(
+            x=alt.X("value:Q", scale=scale, title=None, axis=x_axis), y=y, tooltip=tooltip
+        ),
+    ]
+    if baseline is not None:
+        rule = pd.DataFrame({"value": [baseline]})
+        layers.append(alt.Chart(rule).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=alt.X("value:Q", title=None)))
+    first, last = data["label"].iloc[0], data["label"].iloc[-1]
+    return alt.layer(*layers).properties(
+        height=alt.Step(26),
+        description=f"{text.label} with 95 % intervals, {counted(len(data), 'row')} from {first} to {last}",
+    )
+
+
+def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f") -> Chart:
+    """Faithfulness over realised circuit size, one step line with a 95 % band per entry.
+
+    The line is a step to the right: between two evaluated circuits the smaller one counts, as in the area score.
+
+    Args:
+        points: columns `entry`, `size` in (0, 1], `f`, `f_low`, `f_high`, `n_components`; at most eight entries.
+        y_title: name of the vertical axis.
+    """
+    data = points.dropna(subset=["f"]).assign(entry=lambda d: d["entry"].map(shortened))
+    names = list(dict.fromkeys(data["entry"]))
+    low = data["f_low"].fillna(data["f"]).min()
+    high = data["f_high"].fillna(data["f"]).max()
+    y_scale = alt.Scale(domain=[max(min(low, 0.0), -1.0) - 0.05, min(max(high, 1.0), 2.5) + 0.05], nice=False)
+    x_scale = alt.Scale(
+        type="log", domain=[min(data["size"].min(), 0.5) * 0.9, max(data["size"].max(), 0.5)], nice=False
+    )
+    x_axis = alt.Axis(format="~g", tickCount=5, labelOverlap=True)
+    chosen = alt.selection_point(fields=["entry"], bind="legend", name="entry")
+    faded = alt.condition(chosen, alt.value(1.0), alt.value(0.12))
+    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=300, symbolType="stroke")
+    colour = alt.Color("entry:N", sort=names, legend=legend if len(names) > 1 else None)
+    dash = alt.StrokeDash(
+        "entry:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=_DASHES[: len(names)]),
+        legend=legend if len(names) > 1 else None,
+    )
+    x = alt.X("size:Q", scale=x_scale, axis=x_axis, title="Circuit size, share of edges")
+    tooltip: list[Any] = [
+        alt.Tooltip("entry:N", title="Entry"),
+        alt.Tooltip("size:Q", title="Size", format=".3g"),
+        alt.Tooltip("n_components:Q", title="Components", format=","),
+        alt.Tooltip("f:Q", title="f", format=".2f"),
+        alt.Tooltip("f_low:Q", title="95 % from", format=".2f"),
+        alt.Tooltip("f_high:Q", title="to", format=".2f"),
+    ]
+    base = alt.Chart(data)
+    band = base.mark_area(interpolate="step-after", clip=True).encode(
+        x=x,
+        y=alt.Y("f_low:Q", scale=y_scale, title=None),
+        y2="f_high:Q",
+        color=colour,
+        opacity=alt.condition(chosen, alt.value(0.2), alt.value(0.03)),
+    )
+    line = base.mark_line(interpolate="step-after", clip=True, strokeWidth=2).encode(
+        x=x, y=alt.Y("f:Q", scale=y_scale, title=y_title), color=colour, strokeDash=dash, opacity=faded
+    )
+    marks = base.mark_point(filled=True, size=34, clip=True).encode(
+        x=x, y=alt.Y("f:Q", scale=y_scale, title=None), color=colour, opacity=faded, tooltip=tooltip
+    )
+    levels = (
+        alt.Chart(pd.DataFrame({"level": [0.0, 0.9, 1.0]}))
+        .mark_rule(strokeDash=[2, 3], opacity=0.5)
+        .encode(y=alt.Y("level:Q", scale=y_scale, title=None))
+    )
+    return (
+        alt.layer(levels, band, line, marks.add_params(chosen))
+        .properties(height=320, description=f"{y_title} over circuit size for {_reached(data, names)}")
+        .resolve_legend(color="shared", strokeDash="shared")
+    )
+
+
+def _reached(data: pd.DataFrame, names: list[str]) -> str:
+    """The entries of a curve with the smallest size at which each reaches 0.9."""
+    parts = []
+    for name in names:
+        reached = data[(data["entry"] == name) & (data["f"] >= 0.9)]["size"]
+        share = number(reached.min(), score_text("sparsity")) if len(reached) else "no size"
+        parts.append(f"{name} (0.9 reached at {share})")
+    return listed(parts)
+
+
+def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Chart:
+    """Component scores as layer by slot, layer 0 at the bottom, colours centred at 0.
+
+    Args:
+        grid: columns `layer`, `slot`, `score`, `component`.
+        slots: slots from left to right; `MLP` is set apart by a gap.
+        x_title: name of the horizontal axis.
+    """
+    data = grid.assign(slot=grid["slot"].astype(str))
+    columns = [s for slot in slots for s in ((_GAP, slot) if slot == "MLP" and len(slots) > 2 else (slot,))]
+    n_layers = int(data["layer"].max()) + 1
+    top = float(data["score"].abs().max()) or 1.0
+    strongest = data.loc[data["score"].abs().idxmax()]
+    return (
+        alt.Chart(data)
+        .mark_rect()
+        .encode(
+            x=alt.X(
+                "slot:N",
+                scale=alt.Scale(domain=columns, paddingInner=0.06, paddingOuter=0),
+                title=x_title,
+                axis=alt.Axis(labelAngle=0, labelOverlap=True, ticks=False, domain=False, grid=False),
+            ),
+            y=alt.Y(
+                "layer:O",
+                sort="descending",
+                scale=alt.Scale(paddingInner=0.06, paddingOuter=0),
+                title="Layer",
+                axis=alt.Axis(ticks=False, domain=False, grid=False, labelOverlap=True),
+            ),
+            color=alt.Color(
+                "score:Q",
+                scale=alt.Scale(domain=[-top, top], domainMid=0),
+                legend=alt.Legend(orient="bottom", title="Component score", gradientLength=220, format="~g"),
+            ),
+            tooltip=[
+                alt.Tooltip("component:N", title="Component"),
+                alt.Tooltip("score:Q", title="Score", format=".4g"),
+            ],
+        )
+        .properties(
+            height=max(min(26 * n_layers, 520), 120),
+            description=f"Component scores by layer and {x_title.lower()}; strongest is {strongest['component']} with {strongest['score']:.3g}",
+        )
+    )
+
+
+def layer_counts(counts: pd.DataFrame, n_top: int) -> Chart:
+    """How many of the strongest neurons lie in each layer.
+
+    Args:
+        counts: columns `layer`, `n`.
+        n_top: how many neurons were counted.
+    """
+    peak = counts.loc[counts["n"].idxmax()]
+    return (
+        alt.Chart(counts)
+        .mark_bar()
+        .encode(
+            x=alt.X("layer:O", title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("n:Q", title=f"Of the {n_top:,} strongest neurons"),
+            tooltip=[alt.Tooltip("layer:O", title="Layer"), alt.Tooltip("n:Q", title="Neurons")],
+        )
+        .properties(
+            height=260,
+            description=f"Layers of the {n_top} strongest neurons; most, {int(peak['n'])}, in layer {int(peak['layer'])}",
+        )
+    )
+
+
+def roc(points: pd.DataFrame, band: pd.DataFrame, aurocs: dict[str, str]) -> Chart:
+    """Receiver operating characteristic against the proven circuit, with the band of random scores.
+
+    Args:
+        points: columns `entry`, `fpr`, `tpr`, starting at (0, 0).
+        band: columns `fpr`, `low`, `high`: where 95 % of random orders lie.
+        aurocs: AUROC with its interval, as text, by entry.
+    """
+    return _truth_lines(
+        points,
+        band,
+        x=("fpr", "False positive rate"),
+        y=("tpr", "True positive rate"),
+        interpolate="linear",
+        description="ROC against the proven circuit: "
+        + listed([f"{shortened(name)} AUROC {value}" for name, value in aurocs.items()]),
+    )
+
+
+def precision_recall(points: pd.DataFrame, band: pd.DataFrame, share: float) -> Chart:
+    """Precision over recall of the proven circuit, with the band of random scores.
+
+    Args:
+        points: columns `entry`, `recall`, `precision`.
+        band: columns `recall`, `low`, `high`: where 95 % of random orders lie.
+        share: share of positives, the precision of chance.
+    """
+    return _truth_lines(
+        points,
+        band,
+        x=("recall", "Recall"),
+        y=("precision", "Precision"),
+        interpolate="step-before",
+        description=f"Precision over recall of the proven circuit; chance is {share:.2f}",
+    )
+
+
+def _truth_lines(
+    points: pd.DataFrame,
+    band: pd.DataFrame,
+    *,
+    x: tuple[str, str],
+    y: tuple[str, str],
+    interpolate: Any,
+    description: str,
+) -> Chart:
+    data = points.assign(entry=points["entry"].map(shortened))
+    names = list(dict.fromkeys(data["entry"]))
+    unit = alt.Scale(domain=[0, 1])
+    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=300, symbolType="stroke")
+    chosen = alt.selection_point(fields=["entry"], bind="legend", name="entry")
+    area = (
+        alt.Chart(band)
+        .mark_area(opacity=0.16, color="gray")
+        .encode(x=alt.X(f"{x[0]}:Q", scale=unit, title=None), y=alt.Y("low:Q", scale=unit, title=None), y2="high:Q")
+    )
+    lines = (
+        alt.Chart(data)
+        .mark_line(interpolate=interpolate, strokeWidth=2.2)
+        .encode(
+            x=alt.X(f"{x[0]}:Q", scale=unit, title=x[1]),
+            y=alt.Y(f"{y[0]}:Q", scale=unit, title=y[1]),
+            order="i:Q",
+            color=alt.Color("entry:N", sort=names, legend=legend),
+            strokeDash=alt.StrokeDash(
+                "entry:N", sort=names, legend=legend, scale=alt.Scale(domain=names, range=_DASHES[: len(names)])
+            ),
+            opacity=alt.condition(chosen, alt.value(1.0), alt.value(0.12)),
+            tooltip=["entry:N", alt.Tooltip(f"{x[0]}:Q", format=".2f"), alt.Tooltip(f"{y[0]}:Q", format=".2f")],
+        )
+    )
+    return alt.layer(area, lines.add_params(chosen)).properties(height=320, description=description)
