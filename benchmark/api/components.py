@@ -7,33 +7,11 @@ Component names: `a3` attention block, `a3.h5` head, `m3` MLP, `m3.n17` hidden u
 from dataclasses import dataclass
 from functools import cached_property
 
-from arithloc.benchmark.api.errors import UnsupportedGranularity
+from arithloc.benchmark.api.edges import edge_name, n_edges, n_edges_by_class, n_senders
+from arithloc.benchmark.api.shape import ModelShape
 from arithloc.benchmark.api.vocabulary import Granularity
 
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Sizes of a subject model.
-
-    Attributes:
-        n_layers: transformer blocks.
-        n_heads: query heads of a block.
-        n_kv_heads: key/value heads of a block; divides `n_heads`.
-        d_model: width of the residual stream.
-        d_head: width of one head's output `z`.
-        d_mlp: hidden units of one MLP (inputs of its down projection).
-        vocab: logits.
-        parallel: attention and MLP of a block read the same residual stream.
-    """
-
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_model: int
-    d_head: int
-    d_mlp: int
-    vocab: int
-    parallel: bool = False
+__all__ = ["ComponentSpace", "ModelShape"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +26,11 @@ class ComponentSpace:
     layer        (n_layers, 2): attention block, MLP block
     node         (n_layers, n_heads + 1): heads, then the MLP
     neuron       (n_layers, d_mlp)
-    edge         (n_edges,): see `arithloc.benchmark.metrics.graph`
+    edge         (n_edges,): see `arithloc.benchmark.api.edges`
     ===========  ===================================================================
 
-    With `classes` a last axis of that length is added.
+    With `classes`, in prompt order, a last axis of that length is added. Edges stay flat: each edge appears once per
+    class in a row, except those into the logits, which read the last class only and come last, once each.
     """
 
     granularity: Granularity
@@ -70,7 +49,7 @@ class ComponentSpace:
             case Granularity.NEURON:
                 grid = (s.n_layers, s.d_mlp)
             case Granularity.EDGE:
-                raise UnsupportedGranularity("The edge space is not available yet. Use layer, node or neuron.")
+                return (n_edges_by_class(s, len(self.classes)) if self.classes else n_edges(s),)
         return (*grid, len(self.classes)) if self.classes else grid
 
     def __len__(self) -> int:
@@ -80,7 +59,9 @@ class ComponentSpace:
         return n
 
     def name(self, index: int) -> str:
-        """Name of component `index`, as `a3.h5` or `m3.n17@operand1`."""
+        """Name of component `index`, as `a3.h5`, `m3.n17@operand1` or `a3.h5->a4.h0<q>`."""
+        if self.granularity is Granularity.EDGE:
+            return self._edge_name(index)
         suffix = ""
         if self.classes:
             index, cls = divmod(index, len(self.classes))
@@ -94,6 +75,16 @@ class ComponentSpace:
             case _:
                 name = f"m{layer}.n{rest}"
         return name + suffix
+
+    def _edge_name(self, index: int) -> str:
+        if not self.classes:
+            return edge_name(self.shape, index)
+        n_logits, n_classes = n_senders(self.shape), len(self.classes)
+        repeated = len(self) - n_logits
+        if index >= repeated:
+            return f"{edge_name(self.shape, repeated // n_classes + index - repeated)}@{self.classes[-1]}"
+        edge, cls = divmod(index, n_classes)
+        return f"{edge_name(self.shape, edge)}@{self.classes[cls]}"
 
     @cached_property
     def names(self) -> tuple[str, ...]:
