@@ -1,0 +1,231 @@
+"""The subject model: a Hugging Face causal LM, untouched, with names for its parts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from arithloc.benchmark.api.components import ModelShape
+from arithloc.benchmark.api.errors import AdapterCheckFailed, quoted
+from arithloc.benchmark.models.anatomy import Anatomy, anatomy_of
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a stored result says about the model it was measured on.
+
+    Attributes:
+        revision: 40 hex digits of the hub revision, or the content hash of a local folder.
+        weights_hash: SHA-256 of the weights.
+        config_hash: SHA-256 of the configuration.
+        tokenizer_hash: SHA-256 of the tokenizer.
+        family: `model_type` of the architecture.
+        n_params: parameters, tied ones counted once.
+        is_toy: a model with known circuit.
+    """
+
+    revision: str
+    weights_hash: str
+    config_hash: str
+    tokenizer_hash: str
+    family: str
+    n_params: int
+    is_toy: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectModel:
+    """A causal LM under study.
+
+    Attributes:
+        name: what `--model` was given.
+        module: the Hugging Face `*ForCausalLM`, in eval mode, without gradients on its parameters.
+        tokenizer: its fast tokenizer.
+        anatomy: where its parts are.
+        shape: its sizes.
+        identity: its hashes.
+    """
+
+    name: str
+    module: nn.Module
+    tokenizer: Any
+    anatomy: Anatomy
+    shape: ModelShape
+    identity: ModelIdentity
+
+    @property
+    def device(self) -> torch.device:
+        """Device that token ids go to: the embedding's."""
+        return _weight(self.embedding).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return _weight(self.embedding).dtype
+
+    @cached_property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The transformer blocks, first to last."""
+        return tuple(_part(self.module, self.anatomy.blocks, "blocks").children())
+
+    @cached_property
+    def embedding(self) -> nn.Module:
+        """Token embedding."""
+        return _part(self.module, self.anatomy.embedding, "token embedding")
+
+    @cached_property
+    def position_embedding(self) -> nn.Module | None:
+        """Learned position embedding, or None."""
+        path = self.anatomy.position_embedding
+        return None if path is None else _part(self.module, path, "position embedding")
+
+    @cached_property
+    def final_norm(self) -> nn.Module:
+        """Norm before the unembedding; its input is the last residual stream."""
+        return _part(self.module, self.anatomy.final_norm, "final norm")
+
+    @cached_property
+    def unembedding(self) -> nn.Module:
+        """Normalised residual to logits."""
+        return _part(self.module, self.anatomy.unembedding, "unembedding")
+
+    def attention(self, layer: int) -> nn.Module:
+        """Attention module of a block."""
+        return self._of_block(layer, self.anatomy.attention, "attention")
+
+    def attention_output(self, layer: int) -> nn.Module:
+        """Output projection of attention; its input is `z`, (..., n_heads * d_head)."""
+        return self._of_block(layer, self.anatomy.attention_output, "attention output projection")
+
+    def attention_write(self, layer: int) -> nn.Module:
+        """Module whose output is what attention adds to the residual stream."""
+        return self._of_block(layer, self.anatomy.attention_write, "attention write")
+
+    def mlp(self, layer: int) -> nn.Module:
+        """MLP module of a block."""
+        return self._of_block(layer, self.anatomy.mlp, "MLP")
+
+    def mlp_down(self, layer: int) -> nn.Module:
+        """Down projection of the MLP; its input is the hidden activation, (..., d_mlp)."""
+        return self._of_block(layer, self.anatomy.mlp_down, "MLP down projection")
+
+    def mlp_write(self, layer: int) -> nn.Module:
+        """Module whose output is what the MLP adds to the residual stream."""
+        return self._of_block(layer, self.anatomy.mlp_write, "MLP write")
+
+    def input_norm(self, layer: int) -> nn.Module | None:
+        """Norm between residual and attention, None where attention reads the residual itself (OLMo 2)."""
+        path = self.anatomy.input_norm
+        return None if path is None else self._of_block(layer, path, "input norm")
+
+    def mlp_norm(self, layer: int) -> nn.Module | None:
+        """Norm between residual and MLP, None where the MLP shares `input_norm` (GPT-J) or has none (OLMo 2)."""
+        path = self.anatomy.mlp_norm
+        return None if path is None else self._of_block(layer, path, "MLP norm")
+
+    def output_weight(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
+        """W_O by head: `z[h] @ output_weight[h]`, summed over heads and plus the bias, is the projection's output."""
+        weight = _in_out(self.attention_output(layer), self.anatomy)
+        return weight.reshape(self.shape.n_heads, self.shape.d_head, self.shape.d_model)
+
+    def down_weight(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
+        """W_down: row n is what hidden unit n writes per unit of activation (before a post-norm, if there is one)."""
+        return _in_out(self.mlp_down(layer), self.anatomy)
+
+    @cached_property
+    def logit_softcap(self) -> float | None:
+        """Bound of the tanh on the logits (Gemma 2), or None."""
+        cap = getattr(self.module.config, "final_logit_softcapping", None)
+        return None if cap is None else float(cap)
+
+    def logits(self, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
+        """Logits of the last residual stream: final norm, unembedding, soft-cap."""
+        logits: Tensor = self.unembedding(self.final_norm(residual))
+        if self.logit_softcap is not None:
+            logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
+        return logits
+
+    def _of_block(self, layer: int, path: str, what: str) -> nn.Module:
+        return _part(self.blocks[layer], path, f"{what} of block {layer}")
+
+
+def wrap(
+    name: str, module: nn.Module, tokenizer: Any, identity: ModelIdentity, anatomy: Anatomy | None = None
+) -> SubjectModel:
+    """Names the parts of a loaded model.
+
+    Args:
+        name: what to call it.
+        module: a Hugging Face causal LM; put into eval mode, its parameters no longer ask for gradients.
+        tokenizer: its fast tokenizer.
+        identity: its hashes.
+        anatomy: the row of its family; found by `config.model_type` where None.
+
+    Raises:
+        UnsupportedArchitecture: no row for this model type.
+        AdapterCheckFailed: the row names a module that is not there, or one of the wrong size.
+    """
+    module.eval().requires_grad_(False)
+    anatomy = anatomy or anatomy_of(module.config)
+    return SubjectModel(name, module, tokenizer, anatomy, shape_of(module, anatomy), identity)
+
+
+def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
+    """Sizes of a model, read off its weights; the number of heads is the configuration's.
+
+    Raises:
+        AdapterCheckFailed: a part is not there, or heads do not divide the projection.
+    """
+    config: Any = module.config
+    blocks = list(_part(module, anatomy.blocks, "blocks").children())
+    if not blocks:
+        raise AdapterCheckFailed(f"Expected transformer blocks at {quoted(anatomy.blocks)}, found none. {_REPAIR}")
+    z_width, d_model = _in_out(_part(blocks[0], anatomy.attention_output, "attention output projection"), anatomy).shape
+    d_mlp, mlp_width = _in_out(_part(blocks[0], anatomy.mlp_down, "MLP down projection"), anatomy).shape
+    vocab, read_width = _weight(_part(module, anatomy.unembedding, "unembedding")).shape
+    n_heads = int(config.num_attention_heads)
+    n_kv_heads = int(getattr(config, "num_key_value_heads", None) or n_heads)
+    if z_width % n_heads or n_heads % n_kv_heads or not d_model == mlp_width == read_width:
+        raise AdapterCheckFailed(
+            f"Expected {n_heads} heads in an output projection of width {z_width}, {n_kv_heads} key/value heads and "
+            f"one residual width, found widths {d_model}, {mlp_width} and {read_width}. {_REPAIR}"
+        )
+    return ModelShape(
+        n_layers=len(blocks),
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        d_model=d_model,
+        d_head=z_width // n_heads,
+        d_mlp=d_mlp,
+        vocab=vocab,
+        parallel=anatomy.parallel,
+    )
+
+
+_REPAIR = "Correct the family's row in benchmark/models/anatomy.py."
+
+
+def _part(root: nn.Module, path: str, what: str) -> nn.Module:
+    try:
+        return root.get_submodule(path)
+    except AttributeError:
+        raise AdapterCheckFailed(
+            f"Expected the {what} at {quoted(path)} of {type(root).__name__}, found no such module. {_REPAIR}"
+        ) from None
+
+
+def _weight(module: nn.Module) -> Tensor:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        raise AdapterCheckFailed(
+            f"Expected a projection with a weight matrix, found {type(module).__name__}. {_REPAIR}"
+        )
+    return weight
+
+
+def _in_out(module: nn.Module, anatomy: Anatomy) -> Tensor:
+    """Weight of a projection as (in, out)."""
+    weight = _weight(module)
+    return weight if anatomy.conv1d else weight.T
