@@ -1,0 +1,91 @@
+"""Named suites: fixed grids that `bench evaluate` runs by name."""
+
+from dataclasses import dataclass
+
+from arithloc.benchmark.api import Ablation, Granularity
+from arithloc.benchmark.api.errors import UnknownName
+from arithloc.benchmark.runner.job import Effort
+
+ORACLE = "oracle"
+"""Name of the reference row that ranks components by the proven circuit of a toy model."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A grid of cells with its effort.
+
+    Attributes:
+        name: what `--suite` takes.
+        summary: one sentence.
+        methods: method references. A method runs at those of `granularities` that it scores.
+        tasks: task references.
+        models: model references.
+        granularities: what is scored.
+        ablations: what removed components are replaced with.
+        seeds: seeds of the methods.
+        effort: numbers of pairs, draws and sizes.
+        dtype: floating-point type of the models.
+        timeout: wall-clock limit of one cell in seconds, loading not counted.
+    """
+
+    name: str
+    summary: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    granularities: tuple[Granularity, ...]
+    effort: Effort
+    ablations: tuple[Ablation, ...] = (Ablation.COUNTERFACTUAL,)
+    seeds: tuple[int, ...] = (0,)
+    dtype: str = "float32"
+    timeout: float = 3600.0
+
+
+BUILT_IN_METHODS = ("random", "activation-norm", "mediation", "path-patching", "cna")
+
+QUICK = Suite(
+    name="quick",
+    summary="Every built-in method on two compiled adders whose circuit is known; nothing is downloaded.",
+    methods=(*BUILT_IN_METHODS, ORACLE),
+    tasks=("toy-arith",),
+    models=("toy-a-base-1", "toy-a-base-3"),
+    granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
+    effort=Effort(n_discovery=32, n_evaluation=64, n_draws=500, n_sizes=16),
+    timeout=300.0,
+)
+
+SMOLLM2 = Suite(
+    name="smollm2",
+    summary="One-digit addition and subtraction on SmolLM2-135M-Instruct.",
+    methods=BUILT_IN_METHODS,
+    tasks=("addition", "subtraction"),
+    models=("smollm2",),
+    granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
+    effort=Effort(n_discovery=32, n_evaluation=64, n_draws=2000, n_sizes=16),
+    timeout=4 * 3600.0,
+)
+
+QWEN_CODER = Suite(
+    name="qwen-coder",
+    summary="Two-digit addition and subtraction on Qwen2.5-Coder-1.5B-Instruct.",
+    methods=BUILT_IN_METHODS,
+    tasks=("addition", "subtraction"),
+    models=("qwen-coder",),
+    granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
+    effort=Effort(n_discovery=32, n_evaluation=64, n_draws=2000, n_sizes=16),
+    dtype="bfloat16",
+    timeout=12 * 3600.0,
+)
+
+SUITES = {suite.name: suite for suite in (QUICK, SMOLLM2, QWEN_CODER)}
+
+
+def get_suite(name: str) -> Suite:
+    """The suite called `name`.
+
+    Raises:
+        UnknownName: no such suite.
+    """
+    if name not in SUITES:
+        raise UnknownName.among("suite", name, SUITES)
+    return SUITES[name]
