@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from arithloc.benchmark.api.shape import ModelShape
 from jaxtyping import Float, Int
 from numpy import ndarray
+
+from arithloc.benchmark.api.shape import ModelShape
 
 
 @dataclass(frozen=True, eq=False)

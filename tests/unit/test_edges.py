@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from arithloc.benchmark.api.components import ComponentSpace, ModelShape
 from arithloc.benchmark.api.edges import (
     edge_arrays,
