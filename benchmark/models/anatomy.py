@@ -23,6 +23,17 @@ class QKVLayout(StrEnum):
     """One module: query, key and value of head 0, then of head 1, ..."""
 
 
+class QKNorm(StrEnum):
+    """Norm between the query and key projections and the rotation."""
+
+    NONE = "none"
+    """None."""
+    HEAD = "head"
+    """Each head by itself."""
+    JOINT = "joint"
+    """All heads together: the scale of one head's query depends on the other heads' rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anatomy:
     """The parts of one architecture family.
@@ -44,7 +55,7 @@ class Anatomy:
         mlp_norm: norm between residual and MLP, None where the MLP shares `input_norm` or reads the residual itself.
         qkv: one fused projection or query, key, value.
         layout: arrangement of their rows.
-        qk_norm: query and key norms inside the attention module, empty where there are none.
+        qk_norm: norm of queries and keys inside the attention module.
         parallel: attention and MLP of a block read the same residual stream.
         conv1d: projections keep their weight as (in, out).
     """
@@ -65,13 +76,12 @@ class Anatomy:
     mlp_norm: str | None = "post_attention_layernorm"
     qkv: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
     layout: QKVLayout = QKVLayout.SEPARATE
-    qk_norm: tuple[str, ...] = ()
+    qk_norm: QKNorm = QKNorm.NONE
     parallel: bool = False
     conv1d: bool = False
 
 
 _LLAMA = Anatomy("llama")
-_QK_NORM = ("self_attn.q_norm", "self_attn.k_norm")
 _SANDWICH = replace(
     _LLAMA,
     attention_write="post_attention_layernorm",
@@ -128,10 +138,10 @@ FAMILIES: dict[str, Anatomy] = {
         _LLAMA,
         replace(_LLAMA, model_type="mistral"),
         replace(_LLAMA, model_type="qwen2"),
-        replace(_LLAMA, model_type="qwen3", qk_norm=_QK_NORM),
+        replace(_LLAMA, model_type="qwen3", qk_norm=QKNorm.HEAD),
         replace(_LLAMA, model_type="gemma"),
         replace(_SANDWICH, model_type="gemma2"),
-        replace(_SANDWICH, model_type="gemma3_text", qk_norm=_QK_NORM),
+        replace(_SANDWICH, model_type="gemma3_text", qk_norm=QKNorm.HEAD),
         replace(_LLAMA, model_type="phi3", qkv=("self_attn.qkv_proj",), layout=QKVLayout.CONCATENATED),
         replace(_LLAMA, model_type="olmo"),
         replace(
@@ -141,7 +151,7 @@ FAMILIES: dict[str, Anatomy] = {
             mlp_write="post_feedforward_layernorm",
             input_norm=None,
             mlp_norm=None,
-            qk_norm=_QK_NORM,
+            qk_norm=QKNorm.JOINT,
         ),
     )
 }

@@ -1,5 +1,6 @@
 """The subject model: a Hugging Face causal LM, untouched, with names for its parts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import torch
 from arithloc.benchmark.api.components import ModelShape
 from arithloc.benchmark.api.errors import AdapterCheckFailed, quoted
-from arithloc.benchmark.models.anatomy import Anatomy, anatomy_of
+from arithloc.benchmark.models.anatomy import Anatomy, QKVLayout, anatomy_of
+from arithloc.benchmark.models.precision import keep_double
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,6 +35,19 @@ class ModelIdentity:
     family: str
     n_params: int
     is_toy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRows:
+    """Where a projection puts out the query, key or value of one head.
+
+    Attributes:
+        module: the projection.
+        rows: coordinates of its output, d_head of them.
+    """
+
+    module: nn.Module
+    rows: slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +149,34 @@ class SubjectModel:
         """W_down: row n is what hidden unit n writes per unit of activation (before a post-norm, if there is one)."""
         return _in_out(self.mlp_down(layer), self.anatomy)
 
+    @property
+    def group_size(self) -> int:
+        """Query heads that share one key/value head: head h reads key/value head h // group_size."""
+        return self.shape.n_heads // self.shape.n_kv_heads
+
+    def qkv(self, layer: int) -> tuple[nn.Module, ...]:
+        """The fused projection, or the query, key and value projections."""
+        return tuple(self._of_block(layer, path, "query/key/value projection") for path in self.anatomy.qkv)
+
+    def head_rows(self, layer: int, slot: str, head: int) -> HeadRows:
+        """Where the projection output of one head is, before any query/key norm and rotation.
+
+        Args:
+            layer: block.
+            slot: `q`, `k` or `v`.
+            head: query head for `q`, key/value head for `k` and `v`.
+        """
+        s, place = self.shape, "qkv".index(slot)
+        modules = self.qkv(layer)
+        match self.anatomy.layout:
+            case QKVLayout.SEPARATE:
+                start = head * s.d_head
+            case QKVLayout.CONCATENATED:
+                start = (head + (0, s.n_heads, s.n_heads + s.n_kv_heads)[place]) * s.d_head
+            case QKVLayout.INTERLEAVED:
+                start = (3 * head + place) * s.d_head
+        return HeadRows(modules[place if len(modules) == 3 else 0], slice(start, start + s.d_head))
+
     @cached_property
     def logit_softcap(self) -> float | None:
         """Bound of the tanh on the logits (Gemma 2), or None."""
@@ -158,7 +201,8 @@ def wrap(
 
     Args:
         name: what to call it.
-        module: a Hugging Face causal LM; put into eval mode, its parameters no longer ask for gradients.
+        module: a Hugging Face causal LM; put into eval mode, its parameters no longer ask for gradients, and a
+            float64 model computes in float64 throughout (see `precision`).
         tokenizer: its fast tokenizer.
         identity: its hashes.
         anatomy: the row of its family; found by `config.model_type` where None.
@@ -169,7 +213,21 @@ def wrap(
     """
     module.eval().requires_grad_(False)
     anatomy = anatomy or anatomy_of(module.config)
-    return SubjectModel(name, module, tokenizer, anatomy, shape_of(module, anatomy), identity)
+    subject = SubjectModel(name, module, tokenizer, anatomy, shape_of(module, anatomy), identity)
+    if subject.dtype == torch.float64:
+        keep_double(_norms_and_attention(subject))
+    return subject
+
+
+def _norms_and_attention(subject: SubjectModel) -> Iterator[nn.Module]:
+    for layer in range(subject.shape.n_layers):
+        yield subject.attention(layer)
+        for norm in (subject.input_norm(layer), subject.mlp_norm(layer)):
+            if norm is not None:
+                yield norm
+        yield subject.attention_write(layer)
+        yield subject.mlp_write(layer)
+    yield subject.final_norm
 
 
 def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
