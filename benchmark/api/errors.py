@@ -2,7 +2,7 @@
 
 ArithlocError
 +- UsageError            2   UnknownName, BadOption, PlanError
-+- PrerequisiteError     2   MissingExtra, NetworkFilesystem, SchemaTooNew, NoFastTokenizer
++- PrerequisiteError     2   MissingExtra, NetworkFilesystem, SchemaTooNew, UnusableDatabase, NoFastTokenizer
 +- ModelError            1   UnsupportedArchitecture, AdapterCheckFailed
 +- TaskError             1   TokenizerMismatch, TooFewPairs
 +- MethodError           1   BadScores, MethodCrashed, UnsupportedGranularity
@@ -70,6 +70,10 @@ class NetworkFilesystem(PrerequisiteError):
 
 class SchemaTooNew(PrerequisiteError):
     """A database written by a newer arithloc."""
+
+
+class UnusableDatabase(PrerequisiteError):
+    """A results database that cannot be opened: not one, not readable, not reachable."""
 
 
 class NoFastTokenizer(PrerequisiteError):

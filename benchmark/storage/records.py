@@ -1,12 +1,16 @@
-"""What the runner hands to storage: one cell's specification and its outcome, as plain frozen values."""
+"""What the runner hands to storage: one cell's specification and its outcome, as plain frozen values.
+
+Fields that are not part of a cell's key (`keys.key_text`) are for display and provenance only.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from arithloc.benchmark.api import Ablation, Granularity
 from jaxtyping import Float
 from numpy import ndarray
+
+from arithloc.benchmark.api import Ablation, Granularity
 
 
 class Status(StrEnum):
@@ -57,6 +61,8 @@ class MethodRecord:
     reference: str
     sanity: bool = False
     """A reference row (random, oracle): shown, marked, never ranked."""
+    title: str = ""
+    """Name on the leaderboard; the name and all options where empty."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,21 @@ class CurvePoint:
     kl: float | None = None
 
 
+@dataclass(frozen=True)
+class RocPoint:
+    """One threshold of the scores against a known circuit."""
+
+    kind: str
+    """`node`, `neuron` or `edge`."""
+    i: int
+    fpr: float
+    tpr: float
+    precision: float | None
+    recall: float | None
+    n: int
+    """Components at or above the threshold."""
+
+
 @dataclass(frozen=True, eq=False)
 class CellResult:
     """What a finished cell measured.
@@ -179,6 +200,7 @@ class CellResult:
         replicates: bootstrap replicates of the ranked scores, by score name.
         pair_values: per-pair values by name (`full`, `empty`, `kept`, `removed`, ...), pairs on the last axis.
         pair_clusters: cluster of each evaluation pair.
+        roc: thresholds against the known circuit, for toys.
         discovery, evaluation: the data it was measured on.
         costs: `wall_localize_s`, `wall_score_s`, `forward_equivalents`, `peak_host_bytes`, `peak_device_bytes`.
     """
@@ -191,6 +213,7 @@ class CellResult:
     replicates: dict[str, Float[ndarray, " rep"]] = field(default_factory=dict)
     pair_values: dict[str, Float[ndarray, "..."]] = field(default_factory=dict)
     pair_clusters: tuple[str, ...] = ()
+    roc: tuple[RocPoint, ...] = ()
     costs: dict[str, float] = field(default_factory=dict)
 
 
