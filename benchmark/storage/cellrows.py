@@ -10,7 +10,16 @@ from sqlalchemy import Double, Table
 from arithloc.benchmark.storage import keys, schema
 from arithloc.benchmark.storage.artifacts import Artifact, Artifacts
 from arithloc.benchmark.storage.digest import ResultRows, result_digest
-from arithloc.benchmark.storage.records import Attempt, CellResult, CellSpec, DatasetRecord, Environment, Status
+from arithloc.benchmark.storage.records import (
+    Attempt,
+    CellResult,
+    CellSpec,
+    DatasetRecord,
+    Environment,
+    ModelRecord,
+    Status,
+    TaskRecord,
+)
 from arithloc.benchmark.storage.text import canonical_json, clean, cut, now
 
 _COSTS = ("wall_localize_s", "wall_score_s", "forward_equivalents", "peak_host_bytes", "peak_device_bytes")
@@ -42,7 +51,7 @@ class CellRows:
 
 def identity_rows(spec: CellSpec) -> list[tuple[str, Row]]:
     """Rows of the method, entry, task and model of a cell."""
-    method, model = spec.method, spec.model
+    method = spec.method
     options = canonical_json(method.options)
     kind = {"arithloc": "builtin", "local": "local"}.get(method.distribution, "plugin")
     method_row = {
@@ -71,14 +80,18 @@ def identity_rows(spec: CellSpec) -> list[tuple[str, Row]]:
                 "created_at": now(),
             },
         ),
-        task_row(spec),
-        ("model", {"model_id": keys.model_id(model), **asdict(model), "is_toy": int(model.is_toy)}),
+        task_row(spec.task),
+        model_row(spec.model),
     ]
 
 
-def task_row(spec: CellSpec) -> tuple[str, Row]:
-    """Row of the task of a cell."""
-    task = spec.task
+def model_row(model: ModelRecord) -> tuple[str, Row]:
+    """Row of a subject model."""
+    return "model", {"model_id": keys.model_id(model), **asdict(model), "is_toy": int(model.is_toy)}
+
+
+def task_row(task: TaskRecord) -> tuple[str, Row]:
+    """Row of a task with its options."""
     return (
         "task",
         {

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from arithloc.benchmark.api.errors import UnusableDatabase
-from arithloc.benchmark.storage import schema, writing
+from arithloc.benchmark.storage import queries, schema, writing
 from arithloc.benchmark.storage.artifacts import Artifacts
 from arithloc.benchmark.storage.atomic import sweep
 from arithloc.benchmark.storage.cellrows import CellRows, cell_rows
@@ -23,7 +23,10 @@ from arithloc.benchmark.storage.digest import largest_difference, tolerance
 from arithloc.benchmark.storage.errors import clear_errors
 from arithloc.benchmark.storage.location import Location, locate
 from arithloc.benchmark.storage.migrations import check_schema, migrate
-from arithloc.benchmark.storage.records import Attempt, CellResult, CellSpec, Environment, Status
+from arithloc.benchmark.storage.queries import CellFilter, CellSummary, CellView
+from arithloc.benchmark.storage.records import Attempt, CellResult, CellSpec, Environment, ModelRecord, Status
+from arithloc.benchmark.storage.suites import SuiteRecord, put_suite
+from arithloc.benchmark.storage.truth import put_truth
 
 _CHUNK = 500
 
@@ -220,9 +223,31 @@ class Repository:
             sha256 = connection.scalar(query)
         return None if sha256 is None else np.asarray(self.artifacts.arrays(sha256)["scores"], np.float64)
 
-    def counts(self) -> Mapping[str, int]:
-        """Number of cells by status."""
-        cell = schema.cell.c
+    def cells(self, wanted: CellFilter | None = None) -> list[CellSummary]:
+        """Cells with their scores, by method, task, model, granularity, ablation and seed."""
         with self.reading() as connection:
-            rows: Any = connection.execute(select(cell.status, func.count()).group_by(cell.status))
-            return {status: count for status, count in rows}
+            return queries.cells(connection, wanted or CellFilter())
+
+    def show(self, prefix: str) -> CellView:
+        """All that is known of the one cell whose key starts with `prefix`.
+
+        Raises:
+            UsageError: too short, not hexadecimal, or several such cells.
+            UnknownName: no such cell.
+        """
+        with self.reading() as connection:
+            return queries.show(connection, self.artifacts, prefix)
+
+    def put_truth(self, model: ModelRecord, document: Mapping[str, Any]) -> str:
+        """Stores the truth document of a toy, once; returns its `truth_id`.
+
+        Raises:
+            StorageError: the document lacks a required key.
+        """
+        with self.writing() as connection:
+            return put_truth(connection, self.artifacts, model, document)
+
+    def put_suite(self, record: SuiteRecord, specs: Sequence[CellSpec]) -> str:
+        """Stores the questions of a run under a name, once; returns their `suite_id`, which `boards` ranks."""
+        with self.writing() as connection:
+            return put_suite(connection, record, specs)
