@@ -1,0 +1,80 @@
+"""`direct_effect` against the three-pass form with hooks."""
+
+import numpy as np
+import pytest
+import torch
+from support import reference, tiny
+from support.random_pairs import CLASSES, random_pairs
+
+from arithloc.benchmark import engine
+from arithloc.benchmark.api import ComponentSpace, Granularity, UnsupportedGranularity
+
+DTYPES = (torch.float64, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("frozen", ("heads", "all"))
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_sender_agrees(family, frozen, dtype):
+    model = tiny.subject(family, dtype=dtype, layers=3)
+    pairs = random_pairs(model.shape.vocab, (8, 7, 8), shots=1)
+    for granularity in (Granularity.NODE, Granularity.LAYER):
+        space = ComponentSpace(granularity, model.shape)
+        found = engine.direct_effect(model, pairs, space, frozen=frozen)
+        for i, pair in enumerate(pairs):
+            donor = reference.run(model, pair.counterfactual_ids)[0]
+            for row, site in enumerate(engine.sites_of(space)):
+                sender = (site.kind.value, site.layer, site.index)
+                logits = reference.direct_one(model, pair.clean_ids, donor, [sender], frozen)
+                reference.assert_equal(found, (row,), i, reference.readings_of(model, pair, logits), dtype)
+
+
+def test_other_direction_and_no_change():
+    model = tiny.subject("qwen2", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    found = engine.direct_effect(model, pairs, space, run="counterfactual", donor="clean")
+    for i, pair in enumerate(pairs):
+        donor = reference.run(model, pair.clean_ids)[0]
+        logits = reference.direct_one(model, pair.counterfactual_ids, donor, [("head", 1, 2)], "heads")
+        reference.assert_equal(found, (7,), i, reference.readings_of(model, pair, logits), torch.float64)
+    same = engine.direct_effect(model, pairs, space, run="clean", donor="clean")
+    assert np.abs(same.answer - engine.read(model, pairs).answer).max() < 1e-12
+
+
+def test_position_classes_reach_the_logits_from_the_last_position_only():
+    model = tiny.subject("llama", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    plain = ComponentSpace(Granularity.NODE, model.shape)
+    space = ComponentSpace(Granularity.NODE, model.shape, classes=CLASSES)
+    found = engine.direct_effect(model, pairs, space).answer.reshape(len(plain), len(CLASSES), 2)
+    np.testing.assert_allclose(found[:, -1], engine.direct_effect(model, pairs, plain).answer, rtol=0, atol=1e-12)
+    unpatched = np.broadcast_to(engine.read(model, pairs).answer, found[:, :-1].shape)
+    np.testing.assert_allclose(found[:, :-1], unpatched, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", ("gptj", "gpt_neox"))
+def test_last_parallel_block_has_nothing_after_it(family):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8,))
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    heads = engine.direct_effect(model, pairs, space, frozen="heads").answer[5:]
+    frozen = engine.direct_effect(model, pairs, space, frozen="all").answer[5:]
+    np.testing.assert_allclose(heads, frozen, rtol=0, atol=1e-12)
+
+
+def test_recomputed_mlps_matter():
+    model = tiny.subject("llama", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8,))
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    heads = engine.direct_effect(model, pairs, space, frozen="heads").answer
+    frozen = engine.direct_effect(model, pairs, space, frozen="all").answer
+    assert np.abs(heads - frozen)[:5].max() > 1e-3
+
+
+def test_units_and_edges_are_refused():
+    model = tiny.subject("llama")
+    with pytest.raises(UnsupportedGranularity, match="neuron"):
+        engine.direct_effect(
+            model, random_pairs(model.shape.vocab, (8,)), ComponentSpace(Granularity.NEURON, model.shape)
+        )

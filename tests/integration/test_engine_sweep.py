@@ -1,0 +1,143 @@
+"""`sweep` against one hook and one full forward per component."""
+
+import numpy as np
+import pytest
+import torch
+from support import reference, tiny
+from support.random_pairs import CLASSES, random_pairs
+
+from arithloc.benchmark import engine
+from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, UnsupportedGranularity
+from arithloc.benchmark.api.errors import BadOption
+from arithloc.benchmark.engine import Site, SiteKind
+
+DTYPES = (torch.float64, torch.float32)
+
+
+def expected(model, pair, site, positions, run="counterfactual", donor="clean"):
+    ids = {"clean": pair.clean_ids, "counterfactual": pair.counterfactual_ids}
+    values = reference.run(model, ids[donor])[0] if isinstance(donor, str) else donor
+    logits = reference.sweep_one(model, pair, (site.kind.value, site.layer), site.index, positions, ids[run], values)
+    return reference.readings_of(model, pair, logits)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("granularity", (Granularity.LAYER, Granularity.NODE))
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_component_agrees(family, granularity, dtype):
+    model = tiny.subject(family, dtype=dtype)
+    pairs = random_pairs(model.shape.vocab, (8, 7, 8), shots=1)
+    space = ComponentSpace(granularity, model.shape)
+    found = engine.sweep(model, pairs, space)
+    for row, site in enumerate(engine.sites_of(space)):
+        for i, pair in enumerate(pairs):
+            reference.assert_equal(found, (row,), i, expected(model, pair, site, "all"), dtype)
+
+
+@pytest.mark.parametrize("positions", ("last", "operand1", "operator"))
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_positions_and_directions(family, positions):
+    model = tiny.subject(family, dtype=torch.float64, layers=3)
+    pairs = random_pairs(model.shape.vocab, (9, 7), shots=2)
+    sites = [
+        *(Site(SiteKind.RESIDUAL, layer) for layer in range(4)),
+        Site(SiteKind.RESIDUAL, 1, 5),
+        Site(SiteKind.ATTENTION, 1, 3),
+        Site(SiteKind.MLP, 2, 7),
+        Site(SiteKind.HEAD, 2, 1),
+        Site(SiteKind.HEAD, 0),
+        Site(SiteKind.HIDDEN, 1, 11),
+        Site(SiteKind.HIDDEN, 0),
+        Site(SiteKind.MLP, 0),
+        Site(SiteKind.ATTENTION, 2),
+    ]
+    found = engine.sweep(model, pairs, sites, run="clean", donor="counterfactual", positions=positions)
+    for row, site in enumerate(sites):
+        for i, pair in enumerate(pairs):
+            values = expected(model, pair, site, positions, "clean", "counterfactual")
+            reference.assert_equal(found, (row,), i, values, torch.float64)
+
+
+@pytest.mark.parametrize("family", ("gpt2", "gptj", "qwen2", "gemma3_text"))
+def test_position_classes(family):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7, 9), shots=1)
+    space = ComponentSpace(Granularity.NODE, model.shape, classes=CLASSES)
+    found = engine.sweep(model, pairs, space)
+    sites = engine.sites_of(ComponentSpace(Granularity.NODE, model.shape))
+    for row in range(0, len(space), 7):
+        site, cls = sites[row // len(CLASSES)], CLASSES[row % len(CLASSES)]
+        assert space.name(row).endswith(cls)
+        for i, pair in enumerate(pairs):
+            reference.assert_equal(found, (row,), i, expected(model, pair, site, cls), torch.float64)
+
+
+def test_hidden_units():
+    model = tiny.subject("llama", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    space = ComponentSpace(Granularity.NEURON, model.shape)
+    found = engine.sweep(model, pairs, space)
+    assert found.answer.shape == (2 * 40, 2)
+    for row in (0, 39, 40, 77):
+        site = Site(SiteKind.HIDDEN, *divmod(row, 40))
+        for i, pair in enumerate(pairs):
+            reference.assert_equal(found, (row,), i, expected(model, pair, site, "all"), torch.float64)
+
+
+@pytest.mark.parametrize("ablation", (Ablation.ZERO, Ablation.MEAN))
+@pytest.mark.parametrize("family", ("qwen2", "gpt_neox", "olmo2"))
+def test_ablations_as_donors(family, ablation):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
+    others = random_pairs(model.shape.vocab, (7, 8, 7, 9), shots=1, seed=5, frames=("f0", "f1"))
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    found = engine.sweep(model, pairs, space, run="clean", donor=ablation, reference=others)
+    for i, pair in enumerate(pairs):
+        if ablation is Ablation.MEAN:
+            donor = reference.mean_activations(model, pair, others)
+        else:
+            donor = {place: 0 * value for place, value in reference.run(model, pair.clean_ids)[0].items()}
+        for row, site in enumerate(engine.sites_of(space)):
+            values = expected(model, pair, site, "all", "clean", donor)
+            reference.assert_equal(found, (row,), i, values, torch.float64)
+
+
+def test_patching_with_itself_changes_nothing():
+    model = tiny.subject("gemma2", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    found = engine.sweep(model, pairs, space, run="clean", donor="clean")
+    plain = engine.read(model, pairs)
+    np.testing.assert_allclose(found.answer, np.broadcast_to(plain.answer, found.answer.shape), rtol=0, atol=1e-12)
+
+
+def test_results_do_not_depend_on_the_batch():
+    model = tiny.subject("mistral", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7, 12, 8, 7), shots=1)
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    together = engine.sweep(model, pairs, space)
+    apart = engine.sweep(model, pairs, space, batcher=engine.Batcher(model, tokens=11))
+    np.testing.assert_allclose(apart.answer, together.answer, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(apart.kl, together.kl, rtol=0, atol=1e-12)
+
+
+def test_progress_ends_at_the_total():
+    model = tiny.subject("llama")
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    seen = []
+    engine.sweep(
+        model,
+        pairs,
+        ComponentSpace(Granularity.LAYER, model.shape),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (8, 8)
+    assert seen == sorted(seen)
+
+
+def test_edges_are_not_sites():
+    model = tiny.subject("llama")
+    with pytest.raises(UnsupportedGranularity, match="layer, node or neuron"):
+        engine.sweep(model, random_pairs(model.shape.vocab, (8,)), ComponentSpace(Granularity.EDGE, model.shape))
+    with pytest.raises(BadOption, match="within 2 layers"):
+        engine.sweep(model, random_pairs(model.shape.vocab, (8,)), [Site(SiteKind.MLP, 2)])
