@@ -1,0 +1,161 @@
+"""A plain forward pass of GPT-2 in NumPy, with one place to edit each part: for calibration and for proofs.
+
+Nothing here is shared with the engine that methods use, nor with the code that compiles circuits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.special import erf
+
+Residual = Float[ndarray, "batch pos d_model"]
+HeadOutput = Float[ndarray, "batch pos d_head"]
+OFFSETS = {"q": 0, "k": 1, "v": 2}
+Reader = tuple[str, int, int]
+"""A receiver: ("q", layer, head), ("k", ...), ("v", ...), ("mlp", layer, 0) or ("logits", 0, 0)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What one run computed.
+
+    Attributes:
+        residual: stream in front of every block, and behind the last.
+        heads: output z of every head, by (layer, head).
+        mlps: output of every MLP, by layer.
+        logits: at all positions.
+    """
+
+    residual: list[Residual]
+    heads: dict[tuple[int, int], HeadOutput]
+    mlps: dict[int, Residual]
+    logits: Float[ndarray, "batch pos vocab"]
+
+
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """Changes of a run: outputs that are replaced, and terms added to what one receiver reads (before LayerNorm)."""
+
+    heads: Mapping[tuple[int, int], HeadOutput] = field(default_factory=dict)
+    mlps: Mapping[int, Residual] = field(default_factory=dict)
+    reads: Mapping[Reader, Residual] = field(default_factory=dict)
+
+    @property
+    def first_layer(self) -> int:
+        """Lowest block whose computation differs; a large number if only the logits do."""
+        layers = [layer for layer, _ in self.heads] + list(self.mlps)
+        layers += [layer for kind, layer, _ in self.reads if kind != "logits"]
+        return min(layers, default=1 << 30)
+
+
+NO_EDITS = Edits()
+
+
+class Network:
+    """Weights of a `GPT2LMHeadModel` and what its configuration says about them.
+
+    Args:
+        weights: arrays by state-dict name.
+        config: contents of `config.json`.
+        dtype: of the computation.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Float[ndarray, "..."]], config: Mapping[str, Any], dtype: Any = np.float64
+    ) -> None:
+        self.weights = {name: np.asarray(array, dtype=dtype) for name, array in weights.items()}
+        self.n_layers, self.n_heads = int(config["n_layer"]), int(config["n_head"])
+        self.d_model = int(config["n_embd"])
+        self.d_head = self.d_model // self.n_heads
+        self.epsilon = float(config["layer_norm_epsilon"])
+        self.activation = _activation(str(config["activation_function"]))
+
+    def __getitem__(self, name: str) -> Float[ndarray, "..."]:
+        return self.weights[f"transformer.{name}"]
+
+    def norm(self, x: Residual, name: str) -> Residual:
+        """LayerNorm `name` of the stream."""
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = np.mean(centred * centred, axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + self.epsilon) * self[f"{name}.weight"] + self[f"{name}.bias"]
+
+    def head_write(self, layer: int, head: int, z: HeadOutput) -> Residual:
+        """What a head with output z adds to the stream."""
+        rows = slice(head * self.d_head, (head + 1) * self.d_head)
+        return z @ self[f"h.{layer}.attn.c_proj.weight"][rows]
+
+    def embed(self, ids: Int[ndarray, "batch pos"]) -> Residual:
+        """Token plus position embedding."""
+        return self["wte.weight"][ids] + self["wpe.weight"][: ids.shape[1]]
+
+    def run(self, ids: Int[ndarray, "batch pos"], edits: Edits = NO_EDITS, base: Trace | None = None) -> Trace:
+        """Runs the model.
+
+        Args:
+            ids: input tokens.
+            edits: what to change.
+            base: an unedited run on the same tokens; blocks below the first edit are taken from it.
+        """
+        start = min(edits.first_layer, self.n_layers) if base else 0
+        residual = list(base.residual[: start + 1]) if base else [self.embed(ids)]
+        heads = {key: z for key, z in base.heads.items() if key[0] < start} if base else {}
+        mlps = {layer: o for layer, o in base.mlps.items() if layer < start} if base else {}
+        x = residual[-1]
+        for layer in range(start, self.n_layers):
+            z = self.head_outputs(x, layer, edits)
+            heads.update({(layer, head): z[head] for head in range(self.n_heads)})
+            x = x + self.attention_write(z, layer)
+            mlps[layer] = (
+                edits.mlps[layer] if layer in edits.mlps else self.mlp_write(self.hidden(x, layer, edits), layer)
+            )
+            x = x + mlps[layer]
+            residual.append(x)
+        last = x + edits.reads[("logits", 0, 0)] if ("logits", 0, 0) in edits.reads else x
+        return Trace(residual, heads, mlps, self.norm(last, "ln_f") @ self.weights["lm_head.weight"].T)
+
+    def head_outputs(self, x: Residual, layer: int, edits: Edits = NO_EDITS) -> list[HeadOutput]:
+        """Output z of each head of a block that reads the stream x."""
+        name, d = f"h.{layer}", self.d_model
+        weight, bias = self[f"{name}.attn.c_attn.weight"], self[f"{name}.attn.c_attn.bias"]
+        batch, length = x.shape[:2]
+        qkv = self.norm(x, f"{name}.ln_1") @ weight + bias
+        for (kind, at, head), extra in edits.reads.items():
+            if at == layer and kind in OFFSETS:
+                start = OFFSETS[kind] * d + head * self.d_head
+                columns = slice(start, start + self.d_head)
+                qkv[..., columns] = self.norm(x + extra, f"{name}.ln_1") @ weight[:, columns] + bias[columns]
+        split = qkv.reshape(batch, length, 3, self.n_heads, self.d_head).transpose(2, 0, 3, 1, 4)
+        scores = split[0] @ split[1].transpose(0, 1, 3, 2) / np.sqrt(self.d_head)
+        scores[..., np.triu(np.ones((length, length), dtype=bool), 1)] = -np.inf
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        z = (scores / scores.sum(axis=-1, keepdims=True)) @ split[2]
+        return [edits.heads.get((layer, head), z[:, head]) for head in range(self.n_heads)]
+
+    def attention_write(self, z: list[HeadOutput], layer: int) -> Residual:
+        """What the heads of a block add to the stream together."""
+        projected = np.concatenate(z, axis=-1) @ self[f"h.{layer}.attn.c_proj.weight"]
+        return np.asarray(projected + self[f"h.{layer}.attn.c_proj.bias"])
+
+    def hidden(self, x: Residual, layer: int, edits: Edits = NO_EDITS) -> Float[ndarray, "batch pos d_mlp"]:
+        """Activations of an MLP's units for the stream x."""
+        name = f"h.{layer}"
+        extra = edits.reads.get(("mlp", layer, 0))
+        normed = self.norm(x if extra is None else x + extra, f"{name}.ln_2")
+        activation = self.activation(normed @ self[f"{name}.mlp.c_fc.weight"] + self[f"{name}.mlp.c_fc.bias"])
+        return np.asarray(activation)
+
+    def mlp_write(self, hidden: Float[ndarray, "batch pos d_mlp"], layer: int) -> Residual:
+        """What an MLP with these activations adds to the stream."""
+        return hidden @ self[f"h.{layer}.mlp.c_proj.weight"] + self[f"h.{layer}.mlp.c_proj.bias"]
+
+
+def _activation(name: str) -> Any:
+    if name == "relu":
+        return lambda x: np.maximum(x, 0.0)
+    if name == "gelu":
+        return lambda x: 0.5 * x * (1.0 + erf(x / np.sqrt(2.0)))
+    raise ValueError(f"Expected activation relu or gelu, found {name!r}. Toy models use no other.")

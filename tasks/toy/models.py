@@ -1,0 +1,85 @@
+"""The toy models by name."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from arithloc.tasks.toy.recipe import Recipe
+
+TRUTH_FOLDER = "circuits"
+
+
+@dataclass(frozen=True)
+class CompiledSource:
+    """A compiled circuit, built into the user's cache when it is first asked for.
+
+    Attributes:
+        name: what `--model` takes.
+        recipe: how it is built.
+        summary: one sentence.
+        is_toy: its circuit is known.
+    """
+
+    name: str
+    recipe: Recipe
+    summary: str
+    is_toy: bool = True
+
+    def folder(self, cache: Path) -> Path:
+        """The model's folder below `cache / "toys"`; its name carries the recipe's hash."""
+        target = cache / "toys" / f"{self.name}-{self.recipe.sha256[:12]}"
+        if not (target / "config.json").is_file():
+            # imported here: listing models must not load the numerical libraries
+            from arithloc.tasks.toy.compiled import compile_circuit
+            from arithloc.tasks.toy.export import write_folder
+
+            built = compile_circuit(self.recipe)
+            write_folder(built.weights, built.config, self.recipe.format, target)
+        return target
+
+    def truth(self) -> Mapping[str, Any]:
+        """The truth document that was proven for this recipe."""
+        return read_truth(self.name)
+
+
+def read_truth(name: str) -> dict[str, Any]:
+    """A shipped truth document."""
+    text = (files("arithloc.tasks.toy") / TRUTH_FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def base_recipes() -> dict[str, Recipe]:
+    """Plain circuits: a gate that every causal method should pass."""
+    table = (
+        (2, "+", 2, 24.0),
+        (2, "+-", 2, 14.0),
+        (2, "+-", 4, 24.0),
+        (3, "+", 2, 14.0),
+        (3, "+-", 2, 24.0),
+        (3, "+-", 4, 14.0),
+        (5, "+", 2, 24.0),
+        (5, "+-", 4, 24.0),
+    )
+    return {
+        f"toy-a-base-{i}": Recipe(digits, operators, layers, beta=beta)
+        for i, (digits, operators, layers, beta) in enumerate(table, start=1)
+    }
+
+
+def describe(recipe: Recipe) -> str:
+    """One sentence about a compiled circuit."""
+    work = "Adds and subtracts" if recipe.subtracts else "Adds"
+    twist = f", stressor {recipe.stressor}" if recipe.stressor else ""
+    return (
+        f"{work} {recipe.n_digits}-digit numbers; compiled, variant {recipe.variant}{twist}, {recipe.n_layers} layers "
+        f"of {recipe.n_heads} heads."
+    )
+
+
+SOURCES: tuple[CompiledSource, ...] = tuple(
+    CompiledSource(name, recipe, describe(recipe)) for name, recipe in base_recipes().items()
+)
