@@ -149,7 +149,7 @@ CREATE TABLE cell_artifact (
 CREATE TABLE curve_point (
     key TEXT NOT NULL, curve TEXT NOT NULL, ranking_rule TEXT NOT NULL, i {integer} NOT NULL,
     n_components {integer} NOT NULL, size {real} NOT NULL, nominal {real}, m {real}, f {real}, f_low {real},
-    f_high {real}, accuracy {real}, kl {real},
+    f_high {real}, b {real}, f_ror {real}, accuracy {real}, kl {real}, f_accuracy {real}, f_kl {real},
     CONSTRAINT pk_curve_point PRIMARY KEY (key, curve, ranking_rule, i),
     CONSTRAINT ck_curve_point_ranking_rule CHECK (ranking_rule IN ('absolute', 'signed', 'none')),
     CONSTRAINT fk_curve_point_key FOREIGN KEY(key) REFERENCES cell (key) ON DELETE CASCADE

@@ -170,8 +170,16 @@ class CurvePoint:
     f: float | None
     f_low: float | None = None
     f_high: float | None = None
+    b: float | None = None
+    """Mean bounded recovery per pair."""
+    f_ror: float | None = None
+    """Mean of per-pair ratios."""
     accuracy: float | None = None
     kl: float | None = None
+    f_accuracy: float | None = None
+    """Faithfulness with accuracy as the metric."""
+    f_kl: float | None = None
+    """Faithfulness with KL divergence as the metric."""
 
 
 @dataclass(frozen=True)

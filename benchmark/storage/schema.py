@@ -159,7 +159,8 @@ curve_point = _table(
     "curve_point",
     _of_cell(), _text("curve"), *_one_of("ranking_rule", "absolute", "signed", "none"), _integer("i"),
     _integer("n_components"), _real("size", null=False), _real("nominal"), _real("m"), _real("f"), _real("f_low"),
-    _real("f_high"), _real("accuracy"), _real("kl"), _key("key", "curve", "ranking_rule", "i"),
+    _real("f_high"), _real("b"), _real("f_ror"), _real("accuracy"), _real("kl"), _real("f_accuracy"), _real("f_kl"),
+    _key("key", "curve", "ranking_rule", "i"),
 )  # fmt: skip
 roc_point = _table(
     "roc_point",
