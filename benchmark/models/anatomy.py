@@ -142,6 +142,14 @@ FAMILIES: dict[str, Anatomy] = {
         replace(_LLAMA, model_type="gemma"),
         replace(_SANDWICH, model_type="gemma2"),
         replace(_SANDWICH, model_type="gemma3_text", qk_norm=QKNorm.HEAD),
+        replace(
+            _SANDWICH,
+            model_type="gemma3",
+            blocks="model.language_model.layers",
+            embedding="model.language_model.embed_tokens",
+            final_norm="model.language_model.norm",
+            qk_norm=QKNorm.HEAD,
+        ),
         replace(_LLAMA, model_type="phi3", qkv=("self_attn.qkv_proj",), layout=QKVLayout.CONCATENATED),
         replace(_LLAMA, model_type="olmo"),
         replace(
@@ -157,6 +165,23 @@ FAMILIES: dict[str, Anatomy] = {
 }
 
 
+def family(model_type: str) -> Anatomy:
+    """The row of a Hugging Face `model_type`.
+
+    Raises:
+        UnsupportedArchitecture: there is none.
+    """
+    if model_type not in FAMILIES:
+        near = difflib.get_close_matches(model_type, FAMILIES, n=1)
+        raise UnsupportedArchitecture(
+            f"Expected one of the supported architectures ({', '.join(sorted(FAMILIES))}), "
+            f"found model type {quoted(model_type)}. "
+            + (f"The nearest is {near[0]}; a" if near else "A")
+            + " new family is one row in benchmark/models/anatomy.py."
+        )
+    return FAMILIES[model_type]
+
+
 def anatomy_of(config: Any) -> Anatomy:
     """The row for a Hugging Face configuration, with what the configuration decides filled in.
 
@@ -164,20 +189,11 @@ def anatomy_of(config: Any) -> Anatomy:
         UnsupportedArchitecture: no row for `config.model_type`, or an option that changes the computation in a way
             that the row does not describe.
     """
-    model_type = getattr(config, "model_type", "")
-    if model_type not in FAMILIES:
-        near = difflib.get_close_matches(model_type, FAMILIES, n=1)
-        raise UnsupportedArchitecture(
-            f"Expected one of the supported architectures ({', '.join(sorted(FAMILIES))}), "
-            f"found model type {quoted(model_type)}. "
-            + (f"The nearest is {near[0]}; " if near else "")
-            + "A new family is one row in benchmark/models/anatomy.py."
-        )
+    row, text = family(config.model_type), config.get_text_config()
     for option in ("add_cross_attention", "use_bidirectional_attention"):
-        if getattr(config, option, False):
+        if getattr(text, option, False):
             raise UnsupportedArchitecture(
-                f"Expected a decoder with causal self-attention only, found {option}=True in the {model_type} "
+                f"Expected a decoder with causal self-attention only, found {option}=True in the {row.model_type} "
                 "configuration. Use the plain causal language model."
             )
-    row = FAMILIES[model_type]
-    return replace(row, parallel=bool(getattr(config, "use_parallel_residual", row.parallel)))
+    return replace(row, parallel=bool(getattr(text, "use_parallel_residual", row.parallel)))

@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
 from arithloc.benchmark.api.components import ModelShape
 from arithloc.benchmark.api.errors import AdapterCheckFailed, quoted
 from arithloc.benchmark.models.anatomy import Anatomy, QKVLayout, anatomy_of
 from arithloc.benchmark.models.precision import keep_double
-from jaxtyping import Float
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class SubjectModel:
     anatomy: Anatomy
     shape: ModelShape
     identity: ModelIdentity
+
+    @property
+    def config(self) -> Any:
+        """Hugging Face configuration of the (text) decoder."""
+        return _config(self.module)
 
     @property
     def device(self) -> torch.device:
@@ -180,7 +186,7 @@ class SubjectModel:
     @cached_property
     def logit_softcap(self) -> float | None:
         """Bound of the tanh on the logits (Gemma 2), or None."""
-        cap = getattr(self.module.config, "final_logit_softcapping", None)
+        cap = getattr(self.config, "final_logit_softcapping", None)
         return None if cap is None else float(cap)
 
     def logits(self, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
@@ -236,7 +242,7 @@ def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
     Raises:
         AdapterCheckFailed: a part is not there, or heads do not divide the projection.
     """
-    config: Any = module.config
+    config = _config(module)
     blocks = list(_part(module, anatomy.blocks, "blocks").children())
     if not blocks:
         raise AdapterCheckFailed(f"Expected transformer blocks at {quoted(anatomy.blocks)}, found none. {_REPAIR}")
@@ -263,6 +269,11 @@ def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
 
 
 _REPAIR = "Correct the family's row in benchmark/models/anatomy.py."
+
+
+def _config(module: nn.Module) -> Any:
+    config: Any = module.config
+    return config.get_text_config()
 
 
 def _part(root: nn.Module, path: str, what: str) -> nn.Module:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from arithloc.benchmark.api.errors import AdapterCheckFailed
-from arithloc.benchmark.models.subject import SubjectModel
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from arithloc.benchmark.api.errors import AdapterCheckFailed
+from arithloc.benchmark.models.subject import SubjectModel
 
 N_TOKENS = 6
 TURNED = 3
@@ -93,7 +94,7 @@ def _prompts(subject: SubjectModel) -> tuple[Int[Tensor, "1 pos"], Int[Tensor, "
 
 
 def _run(subject: SubjectModel, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch vocab"]:
-    output = subject.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    output = subject.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
     logits: Tensor = output.logits[:, -1]
     return logits
 
@@ -204,7 +205,7 @@ def _written(
 def _projections(subject: SubjectModel, records: dict[nn.Module, _Record]) -> None:
     for layer in {0, subject.shape.n_layers - 1}:
         output = subject.attention_output(layer)
-        z = records[output].input.unflatten(-1, (subject.shape.n_heads, subject.shape.d_head))
+        z = _by_head(subject, records[output].input)
         total = torch.einsum("bphd,hdm->bpm", z, subject.output_weight(layer))
         _same(subject, f"sum over heads of attention {layer}", total + _bias(output), records[output].output)
         _same(
@@ -217,6 +218,10 @@ def _projections(subject: SubjectModel, records: dict[nn.Module, _Record]) -> No
         total = records[down].input @ subject.down_weight(layer)
         _same(subject, f"sum over hidden units of MLP {layer}", total + _bias(down), records[down].output)
         _same(subject, f"output of MLP {layer}", records[down].output, records[subject.mlp(layer)].output)
+
+
+def _by_head(subject: SubjectModel, z: Float[Tensor, "batch pos z"]) -> Float[Tensor, "batch pos head d_head"]:
+    return z.reshape(*z.shape[:2], subject.shape.n_heads, subject.shape.d_head)
 
 
 def _bias(module: nn.Module) -> Tensor | float:
@@ -246,8 +251,8 @@ def _patching(subject: SubjectModel, records: dict[nn.Module, _Record]) -> Itera
 
         return hook
 
-    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-        z.append(args[0].unflatten(-1, (subject.shape.n_heads, subject.shape.d_head)))
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        z.append(_by_head(subject, args[0]))
 
     handles = [module.register_forward_hook(write) for module in _writes(subject)]
     handles.append(subject.attention_output(last).register_forward_pre_hook(keep))

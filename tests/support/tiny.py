@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 import transformers
-from arithloc.benchmark.models import ModelIdentity, SubjectModel, wrap
 from support import tiny_tokenizers
+
+from arithloc.benchmark.models import ModelIdentity, SubjectModel, wrap
 
 _GQA = {
     "hidden_size": 24,
