@@ -1,11 +1,15 @@
 """Operations on a subject model's internals: the only place with hooks."""
 
+from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher
-from arithloc.benchmark.engine.capture import Capture, capture
+from arithloc.benchmark.engine.capture import capture
 from arithloc.benchmark.engine.circuits import circuit_forward
 from arithloc.benchmark.engine.direct import direct_effect
+from arithloc.benchmark.engine.donors import Donor, Run
+from arithloc.benchmark.engine.interventions import Intervention
+from arithloc.benchmark.engine.lens import FrozenLens
 from arithloc.benchmark.engine.meter import Meter
-from arithloc.benchmark.engine.patch import Intervention, patch
+from arithloc.benchmark.engine.patch import patch
 from arithloc.benchmark.engine.read import read
 from arithloc.benchmark.engine.readings import METRICS, Readings
 from arithloc.benchmark.engine.sites import Site, SiteKind, embedding, sites_of
@@ -19,9 +23,12 @@ __all__ = [
     "METRICS",
     "Batcher",
     "Capture",
+    "Donor",
+    "FrozenLens",
     "Intervention",
     "Meter",
     "Readings",
+    "Run",
     "Site",
     "SiteKind",
     "capture",

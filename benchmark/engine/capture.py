@@ -1,54 +1,19 @@
-"""Activations of plain runs, at chosen sites and positions only."""
+"""Activations of a run, at chosen sites and positions only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from arithloc.benchmark.api import Progress, PromptPair
-from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.forward import Edit, last_logits
+from arithloc.benchmark.engine.interventions import Intervention, prepared
 from arithloc.benchmark.engine.positions import LAST, Positions, selected
 from arithloc.benchmark.engine.sites import Site, check
 from arithloc.benchmark.models import SubjectModel
-
-
-@dataclass(frozen=True, eq=False)
-class Capture:
-    """Captured activations, per pair, on the model's device and in its dtype.
-
-    Attributes:
-        positions: token indices captured in each pair.
-        values: for each site one tensor per pair, (pos, *width): `d_model` for residual and writes,
-            (`n_heads`, `d_head`) for heads, `d_mlp` for hidden units, without the first of these for an indexed site.
-    """
-
-    positions: tuple[tuple[int, ...], ...]
-    values: dict[Site, tuple[Tensor, ...]]
-
-    def ragged(self, site: Site) -> tuple[Tensor, ...]:
-        """One tensor (pos, *width) per pair."""
-        return self.values[site]
-
-    def __getitem__(self, site: Site) -> Tensor:
-        """All pairs together, (pair, pos, *width).
-
-        Raises:
-            BadOption: pairs differ in the number of captured positions.
-        """
-        if len({len(p) for p in self.positions}) > 1:
-            raise BadOption(
-                "Expected the same number of captured positions in every pair, found several. Use ragged() instead."
-            )
-        return torch.stack(self.values[site])
-
-    def last(self, site: Site) -> Tensor:
-        """The last captured position of every pair, (pair, *width)."""
-        return torch.stack([value[-1] for value in self.values[site]])
 
 
 def capture(
@@ -58,6 +23,9 @@ def capture(
     run: Run = "clean",
     positions: Positions = LAST,
     *,
+    interventions: Sequence[Intervention] = (),
+    reference: Sequence[PromptPair] | None = None,
+    seed: int = 0,
     batcher: Batcher | None = None,
     progress: Progress = no_progress,
 ) -> Capture:
@@ -69,6 +37,9 @@ def capture(
         sites: where; heads and units are addressed by their index, or all together without one.
         run: which prompt.
         positions: `last`, `all` (all but the exemplars'), a position class, or token indices.
+        interventions: what to replace during the run; a site read and replaced is read after the replacement.
+        reference: prompts of the mean ablation, and of `resample`.
+        seed: of `resample`.
         batcher: batch size; estimated where None.
         progress: called with (done, total) pairs.
 
@@ -78,6 +49,7 @@ def capture(
     for site in sites:
         check(site, model.shape)
     batcher = batcher or Batcher(model)
+    edits = prepared(model, pairs, interventions, reference=reference, seed=seed, batcher=batcher)
     chosen = tuple(selected(pair, positions) for pair in pairs)
     found: dict[Site, dict[int, Tensor]] = {site: {} for site in sites}
     done = 0
@@ -94,7 +66,8 @@ def capture(
 
                 return site.whole, store
 
-            last_logits(model, ids_of([pairs[i] for i in members[part]], run, model.device), map(keep, found))
+            ids = ids_of([pairs[i] for i in members[part]], run, model.device)
+            last_logits(model, ids, [*edits(members[part]), *map(keep, found)])
             done += len(members[part])
             progress(done, len(pairs))
 
