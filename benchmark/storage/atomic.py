@@ -37,7 +37,21 @@ def atomic_write(target: Path, data: bytes, temporary: Path) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        _sync(target.parent)
+    except OSError as error:
+        raise StorageError(_message(target, error)) from error
+
+
+def replace_file(draft: Path, target: Path) -> None:
+    """Puts a finished file on the same file system in the place of `target`, durably.
+
+    Raises:
+        StorageError: it cannot be done.
+    """
+    try:
+        _sync(draft)
+        draft.replace(target)
+        _sync(target.parent)
     except OSError as error:
         raise StorageError(_message(target, error)) from error
 
@@ -63,8 +77,8 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
