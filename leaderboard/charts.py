@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+
 from arithloc.leaderboard.text import counted, listed, number, score_text, shortened
 
 _LABEL_WIDTH = 170
@@ -33,25 +34,30 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
         "label:N",
         sort=list(frame["label"]),
         title=None,
-        axis=alt.Axis(labelLimit=_LABEL_WIDTH, ticks=False, domain=False, labelPadding=8),
+        axis=alt.Axis(labelLimit=_LABEL_WIDTH, labelOverlap=False, ticks=False, domain=False, labelPadding=8),
     )
     tooltip = [alt.Tooltip("label:N", title="Entry"), alt.Tooltip("shown:N", title=text.label)]
     title = f"{text.label}, share of edges" if text.share else text.label
-    base = alt.Chart(data)
-    layers = [
-        base.mark_rule(strokeWidth=2.5, opacity=0.55).encode(
-            x=alt.X("low:Q", scale=scale, title=title, axis=x_axis), x2="high:Q", y=y, tooltip=tooltip
-        ),
-        base.mark_point(filled=True, size=75, opacity=1).encode(
-            x=alt.X("value:Q", scale=scale, title=None, axis=x_axis), y=y, tooltip=tooltip
-        ),
+    value = alt.Chart(data).mark_point(filled=True, size=75, opacity=1)
+    layers: list[alt.Chart] = [
+        value.encode(x=alt.X("value:Q", scale=scale, title=title, axis=x_axis), y=y, tooltip=tooltip)
     ]
+    bounded = data.dropna(subset=["low", "high"])
+    if len(bounded):
+        bars = alt.Chart(bounded).mark_rule(strokeWidth=2.5, opacity=0.55)
+        layers.insert(
+            0, bars.encode(x=alt.X("low:Q", scale=scale, title=title, axis=x_axis), x2="high:Q", y=y, tooltip=tooltip)
+        )
     if baseline is not None:
         rule = pd.DataFrame({"value": [baseline]})
-        layers.append(alt.Chart(rule).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(x=alt.X("value:Q", title=None)))
+        layers.append(
+            alt.Chart(rule)
+            .mark_rule(strokeDash=[4, 4], opacity=0.6)
+            .encode(x=alt.X("value:Q", scale=scale, title=title, axis=x_axis))
+        )
     first, last = data["label"].iloc[0], data["label"].iloc[-1]
     return alt.layer(*layers).properties(
-        height=alt.Step(26),
+        height=26 * len(data) + 75,
         description=f"{text.label} with 95 % intervals, {counted(len(data), 'row')} from {first} to {last}",
     )
 
@@ -76,7 +82,7 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
     x_axis = alt.Axis(format="~g", tickCount=5, labelOverlap=True)
     chosen = alt.selection_point(fields=["entry"], bind="legend", name="entry")
     faded = alt.condition(chosen, alt.value(1.0), alt.value(0.12))
-    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=300, symbolType="stroke")
+    legend = _legend()
     colour = alt.Color("entry:N", sort=names, legend=legend if len(names) > 1 else None)
     dash = alt.StrokeDash(
         "entry:N",
@@ -96,7 +102,7 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
     base = alt.Chart(data)
     band = base.mark_area(interpolate="step-after", clip=True).encode(
         x=x,
-        y=alt.Y("f_low:Q", scale=y_scale, title=None),
+        y=alt.Y("f_low:Q", scale=y_scale, title=y_title),
         y2="f_high:Q",
         color=colour,
         opacity=alt.condition(chosen, alt.value(0.2), alt.value(0.03)),
@@ -105,18 +111,32 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
         x=x, y=alt.Y("f:Q", scale=y_scale, title=y_title), color=colour, strokeDash=dash, opacity=faded
     )
     marks = base.mark_point(filled=True, size=34, clip=True).encode(
-        x=x, y=alt.Y("f:Q", scale=y_scale, title=None), color=colour, opacity=faded, tooltip=tooltip
+        x=x, y=alt.Y("f:Q", scale=y_scale, title=y_title), color=colour, opacity=faded, tooltip=tooltip
     )
     levels = (
         alt.Chart(pd.DataFrame({"level": [0.0, 0.9, 1.0]}))
         .mark_rule(strokeDash=[2, 3], opacity=0.5)
-        .encode(y=alt.Y("level:Q", scale=y_scale, title=None))
+        .encode(y=alt.Y("level:Q", scale=y_scale, title=y_title))
     )
     return (
         alt.layer(levels, band, line, marks.add_params(chosen))
-        .properties(height=320, description=f"{y_title} over circuit size for {_reached(data, names)}")
+        .properties(
+            height=330 + _legend_height(names), description=f"{y_title} over circuit size for {_reached(data, names)}"
+        )
         .resolve_legend(color="shared", strokeDash="shared")
     )
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(
+        orient="bottom", columns=1, title=None, labelLimit=320, symbolType="stroke", symbolSize=600,
+        symbolOpacity=1, symbolStrokeWidth=2.5, rowPadding=5,
+    )  # fmt: skip
+
+
+def _legend_height(names: list[str]) -> int:
+    """The chart's height counts the legend below it."""
+    return 21 * len(names) if len(names) > 1 else 0
 
 
 def _reached(data: pd.DataFrame, names: list[str]) -> str:
@@ -170,9 +190,53 @@ def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Ch
             ],
         )
         .properties(
-            height=max(min(26 * n_layers, 520), 120),
+            height=min(26 * n_layers, 520) + 120,
             description=f"Component scores by layer and {x_title.lower()}; strongest is {strongest['component']} with {strongest['score']:.3g}",
         )
+    )
+
+
+_STATES = {"found": "●", "missed": "○", "extra": "+", "left out": "", "undecided": "?"}
+
+
+def circuit_grid(found: pd.DataFrame) -> Chart:
+    """An entry's circuit of the true size against the proven one, layer 0 at the bottom.
+
+    Args:
+        found: columns `layer`, `slot`, `component`, `state` (a key of the legend), `role`, `score`.
+    """
+    data = found.assign(slot=found["slot"].astype(str), mark=found["state"].map(_STATES))
+    slots = list(dict.fromkeys(data["slot"]))
+    counts = data["state"].value_counts()
+    x = alt.X(
+        "slot:N",
+        sort=slots,
+        title="Head",
+        scale=alt.Scale(paddingInner=0.08, paddingOuter=0),
+        axis=alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False),
+    )
+    y = alt.Y(
+        "layer:O",
+        sort="descending",
+        title="Layer",
+        scale=alt.Scale(paddingInner=0.08, paddingOuter=0),
+        axis=alt.Axis(ticks=False, domain=False, grid=False),
+    )
+    colour = alt.Color(
+        "state:N",
+        scale=alt.Scale(domain=list(_STATES), range=["#009E73", "#E69F00", "#D55E00", "#9AA5AE", "#CFC4DA"]),
+        legend=alt.Legend(orient="bottom", columns=3, title=None),
+    )
+    tooltip = ["component:N", "state:N", "role:N", alt.Tooltip("score:Q", format=".4g")]
+    base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
+    cells = base.mark_rect().encode(
+        color=colour, opacity=alt.condition("datum.state == 'left out'", alt.value(0.25), alt.value(0.9))
+    )
+    marks = base.mark_text(fontSize=16, fontWeight="bold", color="black").encode(text="mark:N")
+    return alt.layer(cells, marks).properties(
+        height=min(44 * data["layer"].nunique(), 520) + 120,
+        description=f"Circuit of the entry against the proven one: {counts.get('found', 0)} found, "
+        f"{counts.get('missed', 0)} missed, {counts.get('extra', 0)} extra",
     )
 
 
@@ -199,13 +263,12 @@ def layer_counts(counts: pd.DataFrame, n_top: int) -> Chart:
     )
 
 
-def roc(points: pd.DataFrame, band: pd.DataFrame, aurocs: dict[str, str]) -> Chart:
+def roc(points: pd.DataFrame, band: pd.DataFrame) -> Chart:
     """Receiver operating characteristic against the proven circuit, with the band of random scores.
 
     Args:
         points: columns `entry`, `fpr`, `tpr`, starting at (0, 0).
         band: columns `fpr`, `low`, `high`: where 95 % of random orders lie.
-        aurocs: AUROC with its interval, as text, by entry.
     """
     return _truth_lines(
         points,
@@ -213,8 +276,7 @@ def roc(points: pd.DataFrame, band: pd.DataFrame, aurocs: dict[str, str]) -> Cha
         x=("fpr", "False positive rate"),
         y=("tpr", "True positive rate"),
         interpolate="linear",
-        description="ROC against the proven circuit: "
-        + listed([f"{shortened(name)} AUROC {value}" for name, value in aurocs.items()]),
+        description=f"ROC against the proven circuit of {listed(list(dict.fromkeys(points['entry'])))}",
     )
 
 
@@ -248,12 +310,12 @@ def _truth_lines(
     data = points.assign(entry=points["entry"].map(shortened))
     names = list(dict.fromkeys(data["entry"]))
     unit = alt.Scale(domain=[0, 1])
-    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=300, symbolType="stroke")
+    legend = _legend()
     chosen = alt.selection_point(fields=["entry"], bind="legend", name="entry")
     area = (
         alt.Chart(band)
         .mark_area(opacity=0.16, color="gray")
-        .encode(x=alt.X(f"{x[0]}:Q", scale=unit, title=None), y=alt.Y("low:Q", scale=unit, title=None), y2="high:Q")
+        .encode(x=alt.X(f"{x[0]}:Q", scale=unit, title=x[1]), y=alt.Y("low:Q", scale=unit, title=y[1]), y2="high:Q")
     )
     lines = (
         alt.Chart(data)
@@ -270,4 +332,6 @@ def _truth_lines(
             tooltip=["entry:N", alt.Tooltip(f"{x[0]}:Q", format=".2f"), alt.Tooltip(f"{y[0]}:Q", format=".2f")],
         )
     )
-    return alt.layer(area, lines.add_params(chosen)).properties(height=320, description=description)
+    return alt.layer(area, lines.add_params(chosen)).properties(
+        height=320 + _legend_height(names), description=description
+    )

@@ -99,6 +99,15 @@ def shortened(value: object, width: int = 28) -> str:
     return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
 
 
+def hash_of(value: str) -> str:
+    """A hash cut to 16 digits; other text as it is.
+
+    >>> hash_of("a" * 64), hash_of("main")
+    ('aaaaaaaaaaaaaaaa…', 'main')
+    """
+    return re.sub(r"\b([0-9a-f]{16})[0-9a-f]{16,}\b", r"\1…", value)
+
+
 def reference_url(reference: str) -> str | None:
     """Address of a reference, or None where it is neither `https://...`, `arXiv:...` nor `doi:...`.
 
@@ -186,6 +195,15 @@ def size_of(n_bytes: float | None) -> str:
             return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.1f} TiB"
+
+
+def moment(stamp: str) -> str:
+    """A stored time to the minute.
+
+    >>> moment("2026-01-02T03:04:05.678Z")
+    '2026-01-02 03:04'
+    """
+    return stamp[:16].replace("T", " ")
 
 
 def counted(n: int, noun: str) -> str:

@@ -1,0 +1,5 @@
+"""About: what each score means."""
+
+import streamlit as st
+
+st.title("About")

@@ -1,0 +1,285 @@
+"""Display tables: pure functions from query frames to frames of ready text, one column per heading. No Streamlit."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from arithloc.leaderboard.text import duration, interval, moment, number, plain, rank, score_text, shortened, size_of
+
+MAIN_SCORES = ("faithfulness_area", "sparsity", "completeness", "auroc", "average_precision", "cpr", "cmd")
+"""Scores that have a column of their own, in this order, where there are any values."""
+
+TRUTH_SCORES = ("auroc", "average_precision", "precision_at_k", "recall_at_k", "faithfulness_area")
+"""Columns of the table of known circuits."""
+
+
+def entry_link(entry_id: str) -> str:
+    """Address of an entry's page, relative to the board."""
+    return f"entry?id={entry_id}"
+
+
+def score_columns(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """One text column `value [low, high]` per score that has any value.
+
+    Args:
+        rows: columns `<score>`, `<score>.low`, `<score>.high`.
+        scores: which, in order.
+    """
+    columns = {}
+    for name in scores:
+        if name in rows and rows[name].notna().any():
+            text = score_text(name)
+            columns[text.label] = [
+                interval(value, low, high, text)
+                for value, low, high in zip(rows[name], rows[f"{name}.low"], rows[f"{name}.high"], strict=True)
+            ]
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def ranking_table(rows: pd.DataFrame, score: str, others: Sequence[str]) -> pd.DataFrame:
+    """The ranking as it is shown.
+
+    Args:
+        rows: columns `entry_id`, `title`, `rank_low`, `rank_high`, `tied`, `access`, `done`, `required`,
+            `wall_s`, and for each score `<score>`, `<score>.low`, `<score>.high`.
+        score: what it is ranked by: the first score column.
+        others: scores in the columns after it.
+    """
+    numbers = score_columns(rows, [score, *(name for name in others if name != score)])
+    label = score_text(score).label
+    ranks = [rank(int(a), int(b)) for a, b in zip(rows["rank_low"], rows["rank_high"], strict=True)]
+    return pd.concat(
+        [
+            pd.DataFrame({"Entry": rows["title"].map(plain), "Rank": ranks}, index=rows.index),
+            numbers[[label]] if label in numbers else numbers[[]],
+            pd.DataFrame({"Tied with": rows["tied"].map(len)}, index=rows.index),
+            numbers.drop(columns=label, errors="ignore"),
+            _cost_and_cells(rows),
+        ],
+        axis=1,
+    )
+
+
+def unranked_table(rows: pd.DataFrame, score: str, others: Sequence[str]) -> pd.DataFrame:
+    """Incomplete entries or sanity rows: as `ranking_table` without ranks and ties."""
+    numbers = score_columns(rows, [score, *(name for name in others if name != score)])
+    return pd.concat(
+        [pd.DataFrame({"Entry": rows["title"].map(plain)}, index=rows.index), numbers, _cost_and_cells(rows)], axis=1
+    )
+
+
+def _cost_and_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Time": rows["wall_s"].map(duration),
+            "Access": rows["access"].map(plain),
+            "Cells": [f"{done} of {required}" for done, required in zip(rows["done"], rows["required"], strict=True)],
+            "Page": rows["entry_id"].map(entry_link),
+        },
+        index=rows.index,
+    )
+
+
+def wide_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Long scores (`key`, `name`, `value`, `low`, `high`) as one row per cell, with `<score>`, `.low`, `.high`."""
+    parts = []
+    for column, suffix in (("value", ""), ("low", ".low"), ("high", ".high")):
+        part = scores.pivot(index="key", columns="name", values=column)
+        parts.append(part.rename(columns=lambda name, suffix=suffix: f"{name}{suffix}"))
+    return pd.concat(parts, axis=1)
+
+
+def cell_labels(cells: pd.DataFrame) -> list[str]:
+    """One line per cell of one entry: task and model, and the other coordinates only where they differ.
+
+    Args:
+        cells: columns `task`, `model`, `granularity`, `ablation`, `positions_json`, `seed`, `key`.
+    """
+    return _labels(cells, ["task", "model"], ["granularity", "ablation"])
+
+
+def entry_labels(cells: pd.DataFrame) -> list[str]:
+    """One line per cell of one task and model: the entry, and the other coordinates only where they differ."""
+    return _labels(cells, ["entry"], [])
+
+
+def best_first(cells: pd.DataFrame, scores: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Cells in the order of a score, higher first; those without a value come last."""
+    values = scores[scores["name"] == name].set_index("key")["value"].astype(float)
+    order = cells["key"].map(values).sort_values(ascending=False, kind="stable", na_position="last").index
+    return cells.loc[order]
+
+
+def cells_table(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The cells of one entry with their main scores.
+
+    Args:
+        cells: as the query gives them, with a column `label`.
+        scores: long scores of the finished ones.
+    """
+    return _scored(cells, scores, {"Cell": cells["label"]})
+
+
+def task_table(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The cells of one task and model with their main scores: as `cells_table`, with a link to each entry."""
+    table = _scored(cells, scores, {"Entry": cells["label"]})
+    return table.assign(Page=cells["entry_id"].map(entry_link))
+
+
+def truth_table(cells: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of cells against a proven circuit, with a link to each entry."""
+    wide = wide_scores(scores).reindex(cells["key"])
+    wide.index = cells.index
+    first = pd.DataFrame({"Entry": cells["label"]})
+    numbers = score_columns(wide, TRUTH_SCORES)
+    return pd.concat([first, numbers, pd.DataFrame({"Page": cells["entry_id"].map(entry_link)})], axis=1)
+
+
+def roles_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Components that are in the proven circuit or in the entry's, missed ones first."""
+    kept = found[found["state"].isin(("missed", "extra", "found"))]
+    order = kept["state"].map({"missed": 0, "extra": 1, "found": 2}).sort_values(kind="stable").index
+    kept = kept.loc[order]
+    return pd.DataFrame(
+        {
+            "Component": kept["component"],
+            "State": kept["state"],
+            "Role": kept["role"],
+            "Score": [f"{value:.4g}" for value in kept["score"]],
+        }
+    )
+
+
+def _scored(cells: pd.DataFrame, scores: pd.DataFrame, first: dict[str, pd.Series]) -> pd.DataFrame:
+    wide = wide_scores(scores).reindex(cells["key"])
+    wide.index = cells.index
+    last = {
+        "Status": cells["status"],
+        "Pairs": cells["n_evaluation"],
+        "Time to localize": cells["wall_localize_s"].map(duration),
+        "Time to score": cells["wall_score_s"].map(duration),
+        "Memory": cells["peak_host_bytes"].map(size_of),
+    }
+    return pd.concat(
+        [pd.DataFrame(first), score_columns(wide, MAIN_SCORES), pd.DataFrame(last, index=cells.index)], axis=1
+    )
+
+
+def interval_rows(labels: pd.Series, wide: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Rows of an interval chart: `label`, `value`, `low`, `high`, `shown`; rows without a value are left out.
+
+    Args:
+        labels: one per row of `wide`, in the same order.
+        wide: columns `<score>`, `<score>.low`, `<score>.high`.
+        score: which.
+    """
+    text = score_text(score)
+    rows = pd.DataFrame(
+        {
+            "label": [shortened(label, 40) for label in labels],
+            "value": wide[score].to_numpy(),
+            "low": wide[f"{score}.low"].to_numpy(),
+            "high": wide[f"{score}.high"].to_numpy(),
+        }
+    ).astype({"value": float, "low": float, "high": float})
+    rows["shown"] = [interval(r.value, r.low, r.high, text) for r in rows.itertuples()]
+    return rows.dropna(subset=["value"])
+
+
+def points_table(points: pd.DataFrame) -> pd.DataFrame:
+    """Curve points as they are shown."""
+    size, ratio = score_text("sparsity"), score_text("f")
+    return pd.DataFrame(
+        {
+            "Curve": points["entry"],
+            "Components": points["n_components"],
+            "Size": [number(value, size) for value in points["size"]],
+            "f": [interval(r.f, r.f_low, r.f_high, ratio) for r in points.itertuples()],
+            "Accuracy": [number(value, ratio) for value in points["accuracy"]],
+            "KL": [number(value, ratio) for value in points["kl"]],
+        }
+    )
+
+
+def named(points: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
+    """Points of curves with the name of their cell in the column `entry`, in the order of the names.
+
+    Args:
+        points: column `key`, the points of one cell in order.
+        keys: cell keys by name.
+    """
+    names = {key: name for name, key in keys.items()}
+    place = points["key"].map({key: i for i, key in enumerate(names)})
+    return points.assign(entry=points["key"].map(names)).loc[place.sort_values(kind="stable").index]
+
+
+def strongest_table(strongest: pd.DataFrame) -> pd.DataFrame:
+    """The strongest components of a cell, strongest first."""
+    return pd.DataFrame(
+        {
+            "Place": strongest["place"],
+            "Component": strongest["component"],
+            "Score": [f"{value:.4g}" for value in strongest["score"]],
+        }
+    )
+
+
+def attempts_table(attempts: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Every try at the cells of one entry, failures with what went wrong."""
+    of_key = cells.set_index("key")
+    tried = of_key.loc[attempts["key"]].reset_index()
+    return pd.DataFrame(
+        {
+            "Cell": tried["task"] + " · " + tried["model"],
+            "Components": tried["granularity"],
+            "Ablation": tried["ablation"],
+            "Seed": tried["seed"],
+            "Try": attempts["number"],
+            "Status": attempts["status"],
+            "Error": attempts["error_type"].map(plain),
+            "Message": attempts["error_message"].map(plain),
+            "Device": attempts["device"],
+            "Ended": attempts["finished_at"].map(moment),
+        }
+    )
+
+
+def raw_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One page of the raw results."""
+    text = score_text("faithfulness_area")
+    return pd.DataFrame(
+        {
+            "Entry": rows["entry"],
+            "Task": rows["task"],
+            "Model": rows["model"],
+            "Components": rows["granularity"],
+            "Ablation": rows["ablation"],
+            "Seed": rows["seed"],
+            "Status": rows["status"],
+            text.label: [interval(r.value, r.low, r.high, text) for r in rows.itertuples()],
+            "Error": [
+                f"{plain(r.error_type)}: {plain(r.error_message)}" if r.error_type else "" for r in rows.itertuples()
+            ],
+            "Attempts": rows["attempts"],
+            "Time to localize": rows["wall_localize_s"].map(duration),
+            "Time to score": rows["wall_score_s"].map(duration),
+            "Device": rows["device"],
+            "Ended": rows["finished_at"].map(moment),
+            "Page": rows["entry_id"].map(entry_link),
+        }
+    )
+
+
+def _labels(cells: pd.DataFrame, always: list[str], where_varying: list[str]) -> list[str]:
+    parts = [*always, *(name for name in where_varying if cells[name].nunique() > 1)]
+    names = [" · ".join(str(cell[name]) for name in parts) for cell in cells.to_dict("records")]
+    if cells["positions_json"].nunique() > 1:
+        names = [
+            name if positions == "[]" else f"{name} · by position"
+            for name, positions in zip(names, cells["positions_json"], strict=True)
+        ]
+    if cells["seed"].nunique() > 1:
+        names = [f"{name} · seed {seed}" for name, seed in zip(names, cells["seed"], strict=True)]
+    return [
+        name if names.count(name) == 1 else f"{name} · {key[:8]}" for name, key in zip(names, cells["key"], strict=True)
+    ]
