@@ -12,6 +12,7 @@ Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -61,10 +62,14 @@ class Resamples:
         per_cluster = np.add.reduceat(values.astype(np.float64)[..., by_cluster], starts, axis=-1)
         return np.asarray(np.moveaxis(per_cluster @ self.weights.T, -1, 0))
 
+    @cached_property
+    def n_pairs(self) -> Float[ndarray, " rep"]:
+        """Pairs in each replicate."""
+        return self.sums(np.ones(len(self.cluster)))
+
     def means(self, values: Float[ndarray, "*batch pair"]) -> Float[ndarray, "rep ..."]:
         """Mean of per-pair values in each replicate."""
-        n = self.sums(np.ones(values.shape[-1]))
-        return np.asarray(self.sums(values) / n.reshape(-1, *[1] * (values.ndim - 1)))
+        return np.asarray(self.sums(values) / _column(self.n_pairs, values.ndim))
 
 
 def resamples(clusters: Sequence[str], data_hash: str, n_draws: int) -> Resamples:
@@ -81,9 +86,15 @@ def resamples(clusters: Sequence[str], data_hash: str, n_draws: int) -> Resample
     if not clusters or n_draws < 2:
         raise MetricError(f"Expected pairs and at least 2 draws, found {len(clusters)} and {n_draws}. Draw more.")
     names, cluster = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
+    return Resamples(cluster, _weights(len(names), data_hash, n_draws))
+
+
+@lru_cache(maxsize=4)
+def _weights(n_clusters: int, data_hash: str, n_draws: int) -> Float[ndarray, "rep cluster"]:
     rng = np.random.default_rng(int(data_hash, 16))
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_draws)
-    return Resamples(cluster, weights.astype(np.float64))
+    weights = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_draws).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def ratio_replicates(
@@ -92,20 +103,30 @@ def ratio_replicates(
     full: Float[ndarray, " pair"],
     empty: Float[ndarray, " pair"],
 ) -> Float[ndarray, "rep ..."]:
-    """Replicates of f.
+    """Replicates of f, from per-pair values."""
+    return ratios(draws.means(circuit), draws.means(full), draws.means(empty))
 
-    A replicate whose denominator is exactly 0 gets a millionth of the mean effect instead, hence a huge f; how many
+
+def ratios(
+    circuit: Float[ndarray, "rep ..."], full: Float[ndarray, " rep"], empty: Float[ndarray, " rep"]
+) -> Float[ndarray, "rep ..."]:
+    """Replicates of f, from replicates of the means.
+
+    A replicate whose denominator is exactly 0 gets a millionth of the largest one instead, hence a huge f; how many
     denominators are not positive is for `bad_share` to say.
     """
-    effect = draws.sums(full - empty)
-    scale = abs(float((full - empty).sum())) or 1.0
-    effect = np.where(effect == 0, 1e-6 * scale, effect)
-    return np.asarray(draws.sums(circuit - empty) / effect.reshape(-1, *[1] * (circuit.ndim - 1)))
+    effect = full - empty
+    effect = np.where(effect == 0, 1e-6 * (np.abs(effect).max() or 1.0), effect)
+    return np.asarray((circuit - _column(empty, circuit.ndim)) / _column(effect, circuit.ndim))
 
 
-def bad_share(draws: Resamples, full: Float[ndarray, " pair"], empty: Float[ndarray, " pair"]) -> float:
-    """Share of replicates in which the full model is not better than the empty circuit."""
-    return float((draws.sums(full - empty) <= 0).mean())
+def bad_share(full: Float[ndarray, " rep"], empty: Float[ndarray, " rep"]) -> float:
+    """Share of replicates in which the mean of the full model is not above that of the empty circuit."""
+    return float((full <= empty).mean())
+
+
+def _column(replicates: Float[ndarray, " rep"], ndim: int) -> Float[ndarray, "rep ..."]:
+    return replicates.reshape(-1, *[1] * (ndim - 1))
 
 
 def interval(replicates: Float[ndarray, " rep"]) -> Interval:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from arithloc.benchmark.api.errors import MetricError, NoEffect
-from arithloc.benchmark.metrics.bootstrap import MAX_BAD_SHARE, Resamples, bad_share, lower_bound, ratio_replicates
+from arithloc.benchmark.metrics.bootstrap import MAX_BAD_SHARE, Resamples, bad_share, lower_bound, ratios
 from arithloc.benchmark.metrics.faithfulness import MIN_KL, faithfulness, mean_of_ratios, pair_recovery
 
 LOWER_IS_BETTER: Final = frozenset({"kl"})
@@ -96,8 +96,12 @@ def recover(readout: Readout, draws: Resamples, *, required: bool = False) -> Re
     """
     _check(readout, len(draws.cluster))
     sign = -1.0 if readout.name in LOWER_IS_BETTER else 1.0
-    full, empty = sign * readout.full.astype(np.float64), sign * readout.empty.astype(np.float64)
-    reason = _reason(readout.name, full, empty, draws)
+    blocks = [readout.kept, readout.removed, readout.budgets_signed, readout.budgets_absolute]
+    stacked = [readout.full[None], readout.empty[None], *(block for block in blocks if block is not None)]
+    rows = sign * np.concatenate(stacked, dtype=np.float64)
+    ends = np.cumsum([2, *(0 if block is None else len(block) for block in blocks)])
+    full, empty, means = rows[0], rows[1], draws.means(rows)
+    reason = _reason(readout.name, full, empty, means)
     if required and reason == "no-effect":
         raise NoEffect(
             f"Expected {readout.name} of the full model to be better than of the empty circuit, found "
@@ -105,37 +109,39 @@ def recover(readout: Readout, draws: Resamples, *, required: bool = False) -> Re
             "Use pairs that the model answers correctly, or more of them."
         )
 
-    def runs(values: Float[ndarray, "row pair"]) -> Runs:
-        oriented = sign * values.astype(np.float64)
+    def runs(block: int) -> Runs:
+        part = slice(ends[block], ends[block + 1])
         return Runs(
-            m=values.mean(axis=-1, dtype=np.float64),
-            b=pair_recovery(oriented, full, empty).mean(axis=-1),
-            f_ror=tuple(_mean_of_ratios(row, full, empty) for row in oriented),
-            f=None if reason else faithfulness(oriented, full, empty),
-            replicates=None if reason else ratio_replicates(draws, oriented, full, empty),
+            m=sign * rows[part].mean(axis=-1),
+            b=pair_recovery(rows[part], full, empty).mean(axis=-1),
+            f_ror=tuple(_mean_of_ratios(row, full, empty) for row in rows[part]),
+            f=None if reason else faithfulness(rows[part], full, empty),
+            replicates=None if reason else ratios(means[:, part], means[:, 0], means[:, 1]),
         )
 
     return Recovery(
         name=readout.name,
-        full=float(readout.full.mean(dtype=np.float64)),
-        empty=float(readout.empty.mean(dtype=np.float64)),
-        full_replicates=draws.means(readout.full),
-        empty_replicates=draws.means(readout.empty),
+        full=float(sign * full.mean()),
+        empty=float(sign * empty.mean()),
+        full_replicates=sign * means[:, 0],
+        empty_replicates=sign * means[:, 1],
         reason=reason,
-        flags=("denominator",) if bad_share(draws, full, empty) > 0 else (),
-        kept=runs(readout.kept),
-        removed=runs(readout.removed),
-        budgets_signed=None if readout.budgets_signed is None else runs(readout.budgets_signed),
-        budgets_absolute=None if readout.budgets_absolute is None else runs(readout.budgets_absolute),
+        flags=("denominator",) if bad_share(means[:, 0], means[:, 1]) > 0 else (),
+        kept=runs(0),
+        removed=runs(1),
+        budgets_signed=None if readout.budgets_signed is None else runs(2),
+        budgets_absolute=None if readout.budgets_absolute is None else runs(3),
     )
 
 
-def _reason(name: str, full: Float[ndarray, " pair"], empty: Float[ndarray, " pair"], draws: Resamples) -> str:
+def _reason(
+    name: str, full: Float[ndarray, " pair"], empty: Float[ndarray, " pair"], means: Float[ndarray, "rep row"]
+) -> str:
     if name == "kl" and (full - empty).mean() < MIN_KL:
         return "no-effect"
-    if lower_bound(draws.means(full - empty)) <= 0:
+    if lower_bound(means[:, 0] - means[:, 1]) <= 0:
         return "no-effect"
-    return "denominator" if bad_share(draws, full, empty) > MAX_BAD_SHARE else ""
+    return "denominator" if bad_share(means[:, 0], means[:, 1]) > MAX_BAD_SHARE else ""
 
 
 def _mean_of_ratios(

@@ -96,7 +96,7 @@ def test_bounds_are_one_sided():
 def test_denominators_that_are_not_positive_are_counted_and_stay_finite():
     draws = Resamples(np.arange(2), np.array([[1.0, 1], [2, 0], [0, 2], [1, 1]]))
     full, empty = np.array([3.0, -1.0]), np.zeros(2)  # effects 2, 6, -2, 2
-    assert bad_share(draws, full, empty) == 0.25
+    assert bad_share(draws.means(full), draws.means(empty)) == 0.25
     draws = Resamples(np.arange(2), np.array([[1.0, 1], [0, 2]]))
     f = ratio_replicates(draws, np.array([1.0, 1.0]), np.array([2.0, 0.0]), empty)
     assert np.isfinite(f).all() and abs(f[1]) > 1e3 and f[0] == pytest.approx(1)

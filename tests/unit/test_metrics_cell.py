@@ -281,3 +281,15 @@ def test_twenty_methods_of_ten_sizes_and_500_pairs_take_less_than_five_seconds()
     for metric in readouts:
         score_cell(curves, metric, names, HASH, 2000)
     assert time.process_time() - start < 5
+
+
+def test_half_and_single_precision_values_are_averaged_in_double():
+    exact = {k: v for k, v in dataclasses.asdict(readout()).items() if k != "name"}
+    single = {k: v.astype(np.float32) for k, v in exact.items()}
+    double = {k: v.astype(np.float64) for k, v in single.items()}
+    for a, b in zip(
+        scored(Readout("logit_diff", **single)).estimates,
+        scored(Readout("logit_diff", **double)).estimates,
+        strict=True,
+    ):
+        assert (a.value, a.low, a.high) == (b.value, b.low, b.high)
