@@ -3,12 +3,13 @@
 Reference: Yu and Ananiadou, arXiv:2409.14144 (importance score); the frozen scale is the one of their released code.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from arithloc.benchmark.models import SubjectModel
 
@@ -48,16 +49,19 @@ class FrozenLens:
         final = final.to(dtype)
         if kind == "raw":
             return cls(weight, torch.ones(final.shape[0], dtype=dtype, device=final.device))
-        norm = model.final_norm
-        if isinstance(norm, nn.LayerNorm):
-            weight = weight * norm.weight.to(dtype)
-            weight = weight - weight.mean(-1, keepdim=True)
-            return cls(weight, (final.var(-1, unbiased=False) + norm.eps).sqrt())
-        eps = float(getattr(norm, "variance_epsilon", getattr(norm, "eps", 0.0)))
-        # families store the gain as g or as 1 + g: ask the module itself (the RMS of a vector of ones is 1)
-        ones = torch.ones(final.shape[-1], dtype=norm.weight.dtype, device=norm.weight.device)
-        gain = norm(ones).to(dtype) * (1.0 + eps) ** 0.5
-        return cls(weight * gain, (final.pow(2).mean(-1) + eps).sqrt())
+        # families differ in gain (g or 1 + g), bias, centring and epsilon: ask a copy of the module itself
+        norm = copy.deepcopy(model.final_norm).to(dtype)
+        with torch.inference_mode():
+            ones = torch.ones_like(final[0])
+            bias = norm(torch.zeros_like(ones))
+            centred = bool(((norm(ones) - bias).abs() < 1e-6).all())
+            probe = torch.cumprod(-ones, 0) if centred else ones  # +1 and -1 in turn: variance, hardly any mean
+            gain = (norm(probe) - bias) / (probe - probe.mean() if centred else probe)
+            part = gain * (final - final.mean(-1, keepdim=True) if centred else final)
+            # any common factor of the gain is taken up by the scale, which makes the lens exact at `final`
+            scale = part.pow(2).sum(-1) / (part * (norm(final) - bias)).sum(-1)
+        weight = weight * gain
+        return cls(weight - weight.mean(-1, keepdim=True) if centred else weight, scale)
 
     def logprobs(self, h: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair vocab"]:
         """Log softmax of lens(h)."""

@@ -1,0 +1,215 @@
+"""The built-in methods against single hooks and against their own definitions, on tiny random models."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from support import reference, tiny
+from support.random_pairs import random_pairs
+
+from arithloc.benchmark import engine
+from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Problem
+from arithloc.benchmark.api.errors import BadOption, UnsupportedArchitecture
+from arithloc.benchmark.engine import FrozenLens, Intervention, Site, SiteKind
+from arithloc.methods.activation_norm import ActivationNorm
+from arithloc.methods.cna import CNA
+from arithloc.methods.mediation import Mediation
+from arithloc.methods.path_patching import PathPatching
+from arithloc.methods.random import Random
+
+POST_NORM = ("gemma2", "gemma3_text", "olmo2")
+
+
+def problem(family, granularity, *, dtype=torch.float64, lengths=(6, 7, 6), seed=0, model=None, **space):
+    model = model or tiny.subject(family, dtype=dtype)
+    return Problem(
+        model=model,
+        pairs=random_pairs(model.shape.vocab, lengths),
+        space=ComponentSpace(granularity, model.shape, **space),
+        metric="logit_diff",
+        ablation=Ablation.COUNTERFACTUAL,
+        seed=seed,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def instances():
+    for method in (
+        Random(),
+        ActivationNorm(),
+        Mediation(),
+        Mediation(direction="noise", positions="last"),
+        PathPatching(),
+        CNA(),
+    ):
+        for granularity in sorted(method.info.granularities):
+            if granularity is not Granularity.EDGE:
+                yield pytest.param(method, granularity, id=f"{method.info.name}-{granularity}")
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize(("method", "granularity"), list(instances()))
+def test_a_method_scores_every_component_and_repeats_itself(method, granularity, family) -> None:
+    question = problem(family, granularity, dtype=torch.float32)
+    if isinstance(method, CNA) and family in POST_NORM:
+        with pytest.raises(UnsupportedArchitecture, match=family):
+            method.localize(question)
+        return
+    first = method.localize(question)
+    again = method.localize(dataclasses.replace(question, rng=np.random.default_rng(0)))
+    assert first.space == question.space
+    assert np.array_equal(first.values, again.values)
+    assert np.ptp(first.values) > 0
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gptj", "llama", "gemma2"])
+def test_mediation_patches_each_node_alone(family) -> None:
+    question = problem(family, Granularity.NODE)
+    found = Mediation().localize(question).values.reshape(question.space.grid_shape)
+    model = question.model
+    for layer in range(model.shape.n_layers):
+        for node in range(model.shape.n_heads + 1):
+            place, index = (("mlp", layer), None) if node == model.shape.n_heads else (("head", layer), node)
+            effects = []
+            for pair in question.pairs:
+                donor = reference.run(model, pair.clean_ids)[0]
+                before = reference.run(model, pair.counterfactual_ids)[1].log_softmax(-1)
+                after = reference.sweep_one(
+                    model, pair, place, index, "all", pair.counterfactual_ids, donor
+                ).log_softmax(-1)
+                up = after[pair.answer_token] - before[pair.answer_token]
+                down = before[pair.foil_token] - after[pair.foil_token]
+                effects.append(float(up + down) / 2)
+            assert found[layer, node] == pytest.approx(np.mean(effects), abs=1e-9)
+
+
+def test_nothing_is_found_where_nothing_differs() -> None:
+    for method, granularity in [
+        (Mediation(), Granularity.NODE),
+        (PathPatching(), Granularity.NODE),
+        (CNA(), Granularity.NEURON),
+    ]:
+        question = problem("llama", granularity)
+        pairs = [dataclasses.replace(p, counterfactual_ids=p.clean_ids) for p in question.pairs]
+        assert (method.localize(dataclasses.replace(question, pairs=pairs)).values == 0).all()
+
+
+@pytest.mark.parametrize("frozen", ["heads", "all"])
+def test_path_patching_scores_the_fall_of_the_logit_difference(frozen) -> None:
+    question = problem("qwen2", Granularity.NODE)
+    found = PathPatching(frozen=frozen).localize(question)
+    patched = engine.direct_effect(question.model, question.pairs, question.space, frozen=frozen)
+    clean = engine.read(question.model, question.pairs)
+    expected = (clean.answer - clean.foil - (patched.answer - patched.foil)).mean(-1)
+    assert found.values == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+def test_activation_norm_is_the_mean_norm_of_the_write(family) -> None:
+    question = problem(family, Granularity.NODE)
+    model = question.model
+    found = ActivationNorm().localize(question).values.reshape(question.space.grid_shape)
+    hidden_space = dataclasses.replace(question, space=ComponentSpace(Granularity.NEURON, model.shape))
+    neurons = ActivationNorm().localize(hidden_space).values.reshape(hidden_space.space.grid_shape)
+    head, mlp, unit = [], [], []
+    for pair in question.pairs:
+        acts, rows = reference.run(model, pair.clean_ids)[0], reference.touched(pair, "all")
+        weight = model.attention_output(1).weight
+        weight = weight if model.anatomy.conv1d else weight.T
+        part = reference.columns_of(model, "head", 2)
+        head += [float((acts["head", 1][t, part] @ weight[part]).norm()) for t in rows]
+        mlp += [float(acts["mlp", 0][t].norm()) for t in rows]
+        unit += [float((acts["hidden", 1][t, 5] * model.down_weight(1)[5]).norm()) for t in rows]
+    assert found[1, 2] == pytest.approx(np.mean(head), rel=1e-6)
+    assert found[0, -1] == pytest.approx(np.mean(mlp), rel=1e-6)
+    assert neurons[1, 5] == pytest.approx(np.mean(unit), rel=1e-6)
+
+
+def lens_of(model, h, final):
+    """log softmax of the frozen lens, written out."""
+    norm = model.final_norm
+    if isinstance(norm, torch.nn.LayerNorm):
+        h = norm.weight * (h - h.mean()) / (final.var(unbiased=False) + norm.eps).sqrt()
+    else:
+        h = norm.weight * h / (final.pow(2).mean() + norm.variance_epsilon).sqrt()
+    return (model.unembedding.weight @ h).log_softmax(-1)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gptj"])
+@pytest.mark.parametrize("mode", ["static", "input"])
+def test_cna_is_the_fall_of_importance_neuron_by_neuron(family, mode) -> None:
+    question = problem(family, Granularity.NEURON, lengths=(6, 7))
+    model = question.model
+    found = CNA(mode=mode).localize(question).values.reshape(question.space.grid_shape)
+    layer, units = 1, (0, 7, 21)
+    expected = np.zeros((2, len(units)))
+    for i, pair in enumerate(question.pairs):
+        clean, logits = reference.run(model, pair.clean_ids)
+        target, final = logits.argmax(), clean["residual", model.shape.n_layers][-1]
+        for sign, acts in ((1, clean), (-1, reference.run(model, pair.counterfactual_ids)[0])):
+            if mode == "static" and sign < 0:
+                continue
+            base = acts["residual", layer][-1]
+            if not model.shape.parallel:
+                base = base + acts["attention", layer][-1]
+            for k, unit in enumerate(units):
+                write = acts["hidden", layer][-1, unit] * model.down_weight(layer)[unit]
+                gain = lens_of(model, base + write, final)[target] - lens_of(model, base, final)[target]
+                expected[i, k] += sign * float(gain)
+    assert found[layer, list(units)] == pytest.approx(expected.mean(0), abs=2e-6)
+
+
+def test_block_increments_telescope_from_embedding_to_output() -> None:
+    model = tiny.subject("llama", dtype=torch.float64)
+    (pair,) = random_pairs(model.shape.vocab, (7,))
+    acts, logits = reference.run(model, pair.clean_ids)
+    final = acts["residual", model.shape.n_layers][-1:]
+    lens, target = FrozenLens.of(model, final), torch.tensor([pair.answer_token])
+    one = torch.ones(1, 1, dtype=torch.float64)
+    total = 0.0
+    for layer in range(model.shape.n_layers):
+        x = acts["residual", layer][-1:]
+        attention, mlp = acts["attention", layer][-1:], acts["mlp", layer][-1:]
+        total += float(lens.importance(x, one, attention, target)) + float(
+            lens.importance(x + attention, one, mlp, target)
+        )
+    start = float(lens.logprobs(acts["residual", 0][-1:])[0, target])
+    assert total == pytest.approx(float(logits.log_softmax(-1)[target]) - start, abs=1e-5)
+
+
+def test_neurons_upstream_of_the_ablated_head_do_not_change() -> None:
+    question = problem("llama", Granularity.NEURON, model=tiny.subject("llama", layers=3, dtype=torch.float64))
+    found = CNA(mode="model", root_head="a1.h2").localize(question).values.reshape(question.space.grid_shape)
+    assert (found[0] == 0).all()
+    assert (found[1:] != 0).any(-1).all()
+
+
+def test_the_root_head_is_the_one_whose_ablation_costs_most() -> None:
+    question = problem("qwen2", Granularity.NEURON)
+    losses = {}
+    for layer in range(question.model.shape.n_layers):
+        for head in range(question.model.shape.n_heads):
+            removed = Intervention(Site(SiteKind.HEAD, layer, head), Ablation.ZERO)
+            losses[f"a{layer}.h{head}"] = engine.patch(question.model, question.pairs, [removed]).logprob_answer.mean()
+    worst = min(losses, key=losses.__getitem__)
+    auto = CNA(mode="model").localize(question)
+    named = CNA(mode="model", root_head=worst).localize(question)
+    assert np.array_equal(auto.values, named.values)
+
+
+@pytest.mark.parametrize("head", ["a9.h0", "a0.h99", "17.22"])
+def test_a_root_head_that_does_not_exist_is_refused(head) -> None:
+    with pytest.raises(BadOption, match="root_head"):
+        CNA(mode="model", root_head=head).localize(problem("llama", Granularity.NEURON))
+
+
+def test_ranking_and_aggregation_options_of_cna() -> None:
+    question = problem("llama", Granularity.NEURON)
+    signed, absolute = CNA().localize(question).values, CNA(rank="abs").localize(question).values
+    promoters = CNA(rank="promoters").localize(question).values
+    frequency = CNA(aggregate="topk_frequency", top=5).localize(question).values
+    assert (absolute >= np.abs(signed) - 1e-12).all()
+    assert (promoters >= 0).all() and 0 < (promoters > 0).sum() < promoters.size
+    assert frequency.sum() == pytest.approx(5)
+    assert frequency.max() <= 1
