@@ -56,7 +56,7 @@ def locate(database: str | Path, results: Path | None = None) -> Location:
         return _file(text, results)
     try:
         url = make_url(text)
-    except ArgumentError:  # the text is not quoted: it may hold a password
+    except (ArgumentError, ValueError):  # the text is not quoted: it may hold a password
         raise UsageError(
             "Expected a database URL such as postgresql+psycopg://user@host/name, found one that cannot be read. "
             "Check --db."

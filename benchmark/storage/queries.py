@@ -140,7 +140,7 @@ def show(connection: Connection, files: Artifacts, prefix: str) -> CellView:
         .where(schema.cell_artifact.c.key == key)
     ).all()
     return CellView(
-        cell=_read(row),
+        cell=_read(dict(row)),
         entry=entry,
         method=_one(connection, schema.method, entry["method_id"]),
         task=_one(connection, schema.task, row["task_id"]),
@@ -207,13 +207,13 @@ def _scores(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, 
     for start in range(0, len(keys), _CHUNK):
         some = table.c.key.in_(keys[start : start + _CHUNK])
         for row in connection.execute(select(table).where(some).order_by(table.c.key, table.c.name)).mappings():
-            scores.setdefault(row["key"], {})[row["name"]] = score_record(row)
+            scores.setdefault(row["key"], {})[row["name"]] = score_record(dict(row))
     return scores
 
 
 def _one(connection: Connection, table: Table, key: str) -> dict[str, Any]:
     (column,) = table.primary_key
-    return _read(connection.execute(select(table).where(column == key)).mappings().one())
+    return _read(dict(connection.execute(select(table).where(column == key)).mappings().one()))
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 SCHEMA_NUMBER = 1
 """Number of the layout of exported documents; raised with every migration that changes a table."""
@@ -37,7 +38,7 @@ metadata = MetaData(
 )
 
 _INTEGER = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
-_REAL = Double().with_variant(sqlite.REAL(), "sqlite")
+_REAL: TypeEngine[float] = Double().with_variant(sqlite.REAL(), "sqlite")
 
 
 def _text(name: str, *items: SchemaItem, null: bool = False) -> Column[str]:
