@@ -34,8 +34,10 @@ class Batcher:
     def __init__(self, model: SubjectModel, tokens: int | None = None) -> None:
         self.tokens = tokens or estimated_tokens(model)
 
-    def run(self, n: int, tokens_each: int, work: Callable[[slice], None], *, at_least_one: str = "prompt") -> None:
+    def run(self, n: int, tokens_each: int, work: Callable[[slice], None], *, most: int | None = None) -> None:
         """Calls `work` on consecutive slices of range(n), each of at most `tokens` tokens and at least one item.
+
+        Slices have at most `most` items where that is given.
 
         `work` must be repeatable: after an out-of-memory error the same items come again in smaller slices.
 
@@ -44,7 +46,7 @@ class Batcher:
         """
         start = 0
         while start < n:
-            size = min(n - start, max(1, self.tokens // max(1, tokens_each)))
+            size = min(n - start, most or n, max(1, self.tokens // max(1, tokens_each)))
             try:
                 work(slice(start, start + size))
             except Exception as error:
@@ -52,7 +54,7 @@ class Batcher:
                     raise
                 if size == 1:
                     raise OutOfMemory(
-                        f"Expected the device to hold one {at_least_one} of {tokens_each} tokens, but memory ran out. "
+                        f"Expected the device to hold {tokens_each} tokens at once, but memory ran out. "
                         "Use a smaller model, a lower precision or a larger device."
                     ) from error
                 self.tokens = max(1, size // 2) * tokens_each
@@ -84,6 +86,12 @@ def estimated_tokens(model: SubjectModel) -> int:
     else:
         free, cap = _free_host_memory(), _CPU_TOKENS
     return max(1, min(cap, int(free * _MEMORY_SHARE) // per_token))
+
+
+def kept_tokens(model: SubjectModel, widths: Sequence[int]) -> int:
+    """How many tokens in flight take as much memory as one token whose activations of these widths are kept."""
+    itemsize = torch.finfo(model.dtype).bits // 8
+    return -(-itemsize * sum(widths) // _bytes_per_token(model.shape, itemsize))
 
 
 def _bytes_per_token(shape: ModelShape, itemsize: int) -> int:

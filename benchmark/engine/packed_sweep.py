@@ -1,0 +1,61 @@
+"""Packed rows of a sweep: each row starts where its site is, and all travel up the model together."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from arithloc.benchmark.engine.batching import grouped
+from arithloc.benchmark.engine.blocks import Blocks, Rows
+from arithloc.benchmark.engine.entries import Entry, Values, entered, entry
+from arithloc.benchmark.engine.sites import Site
+from arithloc.benchmark.models import SubjectModel
+
+
+def in_order(model: SubjectModel, sites: Sequence[Site]) -> list[int]:
+    """Indices of sites in the order in which their rows join, sites of one activation together."""
+    points = [(*entry(site, model), site.kind.value) for site in sites]
+    return sorted(range(len(sites)), key=lambda i: points[i])
+
+
+def swept(
+    blocks: Blocks, donor: Values, sites: Sequence[Site], touched: Bool[Tensor, "pair pos"]
+) -> Float[Tensor, "row pair d_model"]:
+    """Last residual stream at the last token, with each of `sites` alone replaced.
+
+    Args:
+        blocks: the base run's continuation; its run holds `entries.base_sites` of the sites.
+        donor: replacement values at the whole sites.
+        sites: one per row, in the order of `in_order`.
+        touched: which tokens are replaced.
+    """
+    model, base = blocks.model, blocks.base.values
+    layers = model.shape.n_layers
+    joins = grouped([entry(site, model) for site in sites])
+    first = next(iter(base.values()))
+    rows: Rows = first.new_empty(0, *first.shape[:2], model.shape.d_model)
+
+    def join(layer: int, point: Entry, rows: Rows) -> Float[Tensor, "joined pair pos d_model"]:
+        members = [sites[i] for i in joins.get((layer, point), ())]
+        new = [rows]
+        for same in grouped([site.whole for site in members]).values():
+            group = [members[i] for i in same]
+            parts = [group] if all(site.index is not None for site in group) else [[site] for site in group]
+            new += [entered(model, base, donor, part, touched)[:, :, -rows.shape[2] :] for part in parts]
+        return torch.cat(new) if len(new) > 1 else rows
+
+    for layer in range(min(layer for layer, _ in joins), layers):
+        rows = join(layer, Entry.INPUT, rows)
+        if len(rows):
+            attended = blocks.attention(layer, rows)
+            if model.shape.parallel:
+                attended = attended + blocks.mlp(layer, rows)
+            rows = rows + attended
+        if layer == layers - 1:
+            rows = rows[:, :, -1:]  # nothing above reads the other positions
+        rows = join(layer, Entry.MIDDLE, rows)
+        if len(rows) and not model.shape.parallel:
+            rows = rows + blocks.mlp(layer, rows)
+        rows = join(layer, Entry.OUTPUT, rows)
+    return join(layers, Entry.INPUT, rows)[:, :, -1]
