@@ -4,7 +4,7 @@ Plugins are imported by the worker; the parent checks names beforehand and gets 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def choose_method(reference: Reference) -> MethodChoice:
         summary=info.summary,
         reference=info.reference,
         sanity=plugin.distribution == OWN and plugin.name in SANITY,
+        title=_public_name(plugin, info.name) + option_text(_changed(instance)),
     )
     return MethodChoice(_located(reference), record, granularities)
 
@@ -236,6 +237,32 @@ def _info(instance: Any, reference: Reference, kind: type, call: str) -> Any:
             "See CONTRIBUTING.md for the smallest example."
         )
     return info
+
+
+def option_text(options: Mapping[str, Any]) -> str:
+    """Options as they are written behind a name.
+
+    Example:
+    >>> option_text({"shots": 4, "frames": ["F0", "F5"], "negative": False})
+    '[frames=F0 F5,negative=false,shots=4]'
+    """
+    listed = ",".join(f"{name}={_as_text(value)}" for name, value in sorted(options.items()))
+    return f"[{listed}]" if listed else ""
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_as_text(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _changed(instance: Any) -> dict[str, Any]:
+    """Options of an instance that are not the default ones."""
+    if not is_dataclass(instance):
+        return {}
+    defaults = {field.name: field.default for field in fields(instance)}
+    given = recorded(instance)
+    return {name: value for name, value in given.items() if defaults[name] != getattr(instance, name)}
 
 
 def _public_name(plugin: Plugin, own_name: str) -> str:

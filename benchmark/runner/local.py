@@ -11,7 +11,6 @@ from typing import Any
 from arithloc.benchmark.api.errors import CellTimeout, RunError, WorkerDied
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.runner.choices import Choices, choices_from_json
-from arithloc.benchmark.runner.clock import now
 from arithloc.benchmark.runner.executor import Listener
 from arithloc.benchmark.runner.job import Job, SurveyRequest, job_to_json, reference_to_json, request_to_json
 from arithloc.benchmark.runner.outcome import Failure, Outcome, result_from_json
@@ -19,6 +18,7 @@ from arithloc.benchmark.runner.process import WorkerProcess
 from arithloc.benchmark.runner.refusals import error_from_json
 from arithloc.benchmark.runner.survey import Refused, Survey, survey_from_json
 from arithloc.benchmark.storage.records import Attempt, CellResult, Environment, Status
+from arithloc.benchmark.storage.text import now
 
 RETRIES_WHEN_KILLED = 2
 KILL_AFTER = 5.0
@@ -82,7 +82,9 @@ class LocalExecutor:
         }
         answer = self._ask(question, "the chosen methods and tasks")
         if answer["event"] == "refused":
-            raise error_from_json(answer)
+            error = error_from_json(answer)
+            error.add_note(self._output())  # shown with --debug
+            raise error
         return choices_from_json(answer["choices"])
 
     def survey(self, requests: Sequence[SurveyRequest]) -> dict[str, Survey | Refused]:
@@ -95,7 +97,8 @@ class LocalExecutor:
                 found[request.model] = survey_from_json(answer["survey"])
                 continue
             error = error_from_json(answer)
-            if error.exit_code == 2:
+            if error.exit_code == 2 or isinstance(error, RunError):
+                error.add_note(self._output())  # shown with --debug
                 raise error
             found[request.model] = Refused(answer["error"], answer["message"])
         return found
@@ -180,9 +183,14 @@ class LocalExecutor:
                 self._handle(slot, message, listener)
             self._check(slot, pending, listener)
 
+    def _welcome(self, slot: _Slot, message: dict[str, Any]) -> None:
+        slot.ready, slot.environment = True, Environment(**message["environment"])
+        if slot.device == "auto":
+            slot.device = message["device"]
+
     def _handle(self, slot: _Slot, message: dict[str, Any], listener: Listener) -> None:
         if message["event"] == "ready":
-            slot.ready, slot.environment = True, Environment(**message["environment"])
+            self._welcome(slot, message)
         elif slot.job is None or slot.timed_out:
             return  # the last words of a job that has been given up
         elif message["event"] == "progress":
@@ -261,12 +269,16 @@ class LocalExecutor:
         trace: str = "",
     ) -> None:
         job = slot.job
-        assert job is not None  # noqa: S101 (only a running job finishes)
+        assert job is not None and slot.environment is not None  # noqa: S101 (a job runs in a worker that is ready)
         output = log or (slot.worker.take_output() if slot.worker else "")
         attempts = (*self._attempts.pop(job.key, []), attempt)
         slot.job, slot.deadline, slot.kill_at = None, float("inf"), float("inf")
         text = "\n".join(part for part in (output.rstrip(), trace.rstrip()) if part)
         listener.finished(job, Outcome(attempt.status, attempts, slot.environment, result, text))
+
+    def _output(self) -> str:
+        worker = self._slots[0].worker
+        return worker.take_output() if worker else ""
 
     def _ask(self, message: dict[str, Any], what: str) -> dict[str, Any]:
         """Sends one question to the first worker and waits for its answer."""
@@ -281,7 +293,7 @@ class LocalExecutor:
             worker.drain()
             for answer in worker.receive():
                 if answer["event"] == "ready":
-                    slot.ready, slot.environment = True, Environment(**answer["environment"])
+                    self._welcome(slot, answer)
                 else:
                     return answer
             if worker.exit_code is not None:

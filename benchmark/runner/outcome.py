@@ -1,5 +1,6 @@
 """What comes back from a worker: numbers as JSON, arrays as one safetensors file in the results folder."""
 
+import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,12 +18,11 @@ from arithloc.benchmark.storage.records import (
     Direction,
     Environment,
     RankingRule,
+    RocPoint,
     ScoreRecord,
     Status,
 )
-
-MESSAGE_LIMIT = 4000
-"""Characters of an error message that are kept."""
+from arithloc.benchmark.storage.text import MAX_TEXT, cut
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Outcome:
     Attributes:
         status: of the last attempt.
         attempts: every try, first to last.
-        environment: of the last worker, None if none came up.
+        environment: of the last worker.
         result: what was measured; None unless the status is ok.
         log: last output of the worker, for the log file of the cell.
     """
 
     status: Status
     attempts: tuple[Attempt, ...]
-    environment: Environment | None
+    environment: Environment
     result: CellResult | None = None
     log: str = ""
 
@@ -71,13 +71,12 @@ class Failure:
     @classmethod
     def of(cls, error_type: str, message: str, trace: str = "") -> "Failure":
         """Builds a failure with its texts cut to what is stored."""
-        return cls(error_type[:200], cut(message), trace[-100_000:])
+        return cls(error_type[:200], in_one_line(message), trace[-100_000:])
 
 
-def cut(message: str) -> str:
+def in_one_line(message: str) -> str:
     """A message without line breaks, cut with a mark at the stored length."""
-    text = " ".join(message[: 2 * MESSAGE_LIMIT].split())
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 6] + " [cut]"
+    return cut(" ".join(message[: 2 * MAX_TEXT].split()))
 
 
 def result_to_json(result: CellResult, folder: Path) -> dict[str, Any]:
@@ -86,12 +85,13 @@ def result_to_json(result: CellResult, folder: Path) -> dict[str, Any]:
     arrays |= {f"replicates/{name}": array for name, array in result.replicates.items()}
     arrays |= {f"pairs/{name}": array for name, array in result.pair_values.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"cell-{secrets.token_hex(8)}.safetensors"
+    path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.safetensors"
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
     return {
         "arrays": path.name,
         "scores": [asdict(score) for score in result.scores],
         "curve": [asdict(point) for point in result.curve],
+        "roc": [asdict(point) for point in result.roc],
         "discovery": asdict(result.discovery),
         "evaluation": asdict(result.evaluation),
         "pair_clusters": list(result.pair_clusters),
@@ -122,6 +122,7 @@ def result_from_json(value: dict[str, Any], folder: Path) -> CellResult:
         replicates=_below("replicates/", arrays),
         pair_values=_below("pairs/", arrays),
         pair_clusters=tuple(value["pair_clusters"]),
+        roc=tuple(RocPoint(**point) for point in value["roc"]),
         costs=value["costs"],
     )
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from arithloc.benchmark.api import Ablation, Granularity
 from arithloc.benchmark.api.errors import PlanError
+from arithloc.benchmark.metrics import SCORING_VERSION
 from arithloc.benchmark.runner.choices import MethodChoice, TaskChoice
 from arithloc.benchmark.runner.job import Effort, Job
 from arithloc.benchmark.runner.suites import ORACLE
 from arithloc.benchmark.runner.survey import DataSurvey, Refused, Survey
-from arithloc.benchmark.runner.versions import SCORING_VERSION
 from arithloc.benchmark.storage.keys import cell_key
 from arithloc.benchmark.storage.records import CellSpec
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from arithloc.benchmark.api import errors
 from arithloc.benchmark.api.errors import ArithlocError, RunError
-from arithloc.benchmark.runner.outcome import cut
+from arithloc.benchmark.runner.outcome import in_one_line
 
 
 def error_to_json(error: BaseException) -> dict[str, Any]:
     """Class name and message of an error."""
     text = str(error) if isinstance(error, ArithlocError) else f"{type(error).__name__}: {error}"
-    return {"error": type(error).__name__, "message": cut(text)}
+    return {"error": type(error).__name__, "message": in_one_line(text)}
 
 
 def error_from_json(value: dict[str, Any]) -> ArithlocError:

@@ -70,7 +70,7 @@ class Server:
 
         self._folder = Path(hello["folder"])
         self._bench = Workbench(hello["device"])
-        self._send({"event": "ready", "environment": asdict(environment())})
+        self._send({"event": "ready", "device": self._bench.device, "environment": asdict(environment())})
 
     def _choose(self, question: dict[str, Any]) -> None:
         methods = [reference_from_json(value) for value in question["methods"]]
@@ -114,7 +114,7 @@ class Server:
         return message
 
     def _send(self, message: dict[str, Any]) -> None:
-        self._connection.send_bytes(json.dumps(message, allow_nan=False).encode())
+        self._connection.send_bytes(json.dumps(message).encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,215 @@
+"""The work behind `bench evaluate`: plan, skip, run, store, print."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from arithloc.benchmark.api.errors import BadOption, quoted
+from arithloc.benchmark.cli.document import run_document
+from arithloc.benchmark.cli.guard import INTERRUPTED
+from arithloc.benchmark.cli.progress import display_for
+from arithloc.benchmark.cli.request import GridRequest
+from arithloc.benchmark.cli.table import print_cells, print_plan, print_refusals
+from arithloc.benchmark.runner.executor import Executor
+from arithloc.benchmark.runner.job import SurveyRequest
+from arithloc.benchmark.runner.local import LocalExecutor
+from arithloc.benchmark.runner.plan import Grid, Plan, PlannedCell, make_plan
+from arithloc.benchmark.runner.recorder import Recorder
+from arithloc.benchmark.storage.location import locate
+from arithloc.benchmark.storage.queries import CellFilter, CellSummary
+from arithloc.benchmark.storage.records import Status
+from arithloc.benchmark.storage.repository import Repository
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a grid is run and where its results go.
+
+    Attributes:
+        database: SQLite file or SQLAlchemy URL.
+        results: folder of tensors and logs, None for that of the database.
+        devices: one worker for each.
+        serial: run in this process instead.
+        grace: seconds that running cells get after the first Ctrl-C.
+        retry: statuses of stored cells that are run again.
+        dry_run: print the cells and stop.
+        as_json: print one document instead of the table.
+        command: the arguments as given, for the hint at the end.
+    """
+
+    database: str
+    results: Path | None
+    devices: tuple[str, ...]
+    serial: bool
+    grace: float
+    retry: frozenset[str]
+    dry_run: bool
+    as_json: bool
+    command: Sequence[str]
+
+
+def run(request: GridRequest, settings: Settings) -> int:
+    """Runs a grid and prints its scores; returns the exit code."""
+    out, notes = Console(highlight=False), Console(stderr=True, highlight=False)
+    repository = open_repository(settings)
+    executor = _executor(request, settings)
+    finished = True
+    try:
+        plan = _plan(request, executor, notes)
+        stored = {} if repository is None else repository.statuses([cell.job.key for cell in plan.cells])
+        pending = [cell for cell in plan.cells if _is_due(stored.get(cell.job.key), settings.retry)]
+        print_refusals(plan.refusals, notes)
+        if settings.dry_run:
+            print_plan(plan.cells, stored, pending, out, as_json=settings.as_json)
+            return 0
+        assert repository is not None  # noqa: S101 (only a dry run goes without)
+        skipped = len(plan.cells) - len(pending)
+        if skipped:
+            notes.print(f"{skipped} of {len(plan.cells)} cells are in {repository.location.shown} already.")
+        if pending:
+            finished = _run_cells(pending, executor, repository, notes)
+    finally:
+        executor.close()
+    rows = repository.cells(CellFilter(keys=[cell.job.key for cell in plan.cells]))
+    if settings.as_json:
+        out.print_json(data=run_document(rows, plan.refusals, repository.location.shown, interrupted=not finished))
+    else:
+        print_cells(rows, {cell.job.key: str(cell.job.task) for cell in plan.cells}, out)
+        _print_hints(rows, repository, settings, out)
+    repository.close()
+    if not finished:
+        notes.print(
+            f"Interrupted: {len(rows)} of {len(plan.cells)} cells have results. The same command goes on from here."
+        )
+        return INTERRUPTED
+    return 0 if all(row.status == Status.OK for row in rows) else 1
+
+
+def open_repository(settings: Settings) -> Repository | None:
+    """The database for writing; for a dry run for reading, None where it is not there yet."""
+    if not settings.dry_run:
+        return Repository.open(settings.database, settings.results)
+    file = locate(settings.database, settings.results).file
+    if file is not None and not file.exists():
+        return None
+    return Repository.open(settings.database, settings.results, read_only=True)
+
+
+def expand_devices(devices: Sequence[str]) -> list[str]:
+    """Checks device names; a comma separates several in one text.
+
+    Raises:
+        BadOption: none of `auto`, `cpu`, `cuda`, `cuda:N`.
+
+    Example:
+    >>> expand_devices(["cuda:0,cuda:1", "cpu"])
+    ['cuda:0', 'cuda:1', 'cpu']
+    """
+    names = [name.strip() for text in devices for name in text.split(",")]
+    for name in names:
+        kind, _, index = name.partition(":")
+        if not (name in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())):
+            raise BadOption(f"Expected --device auto, cpu, cuda or cuda:N, found {quoted(name)}.")
+    return names
+
+
+def _executor(request: GridRequest, settings: Settings) -> Executor:
+    devices = expand_devices(settings.devices)
+    if settings.serial:
+        from arithloc.benchmark.runner.serial import SerialExecutor
+
+        return SerialExecutor(devices[0])
+    folder = locate(settings.database, settings.results).results
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor = LocalExecutor(
+        devices=devices,
+        folder=folder,
+        threads=max(1, cores // len(devices)),
+        timeout=request.timeout,
+        grace=settings.grace,
+    )
+    executor.start()
+    return executor
+
+
+def _plan(request: GridRequest, executor: Executor, notes: Console) -> Plan:
+    with notes.status("Looking at methods, models and tasks ...") if notes.is_terminal else _nothing():
+        choices = executor.choose(request.methods, request.tasks)
+        tasks = tuple(choice.reference for choice in choices.tasks)
+        effort = request.effort
+        surveys = executor.survey(
+            [
+                SurveyRequest(model, request.dtype, tasks, effort.n_discovery, effort.n_evaluation)
+                for model in request.models
+            ]
+        )
+    grid = Grid(
+        methods=choices.methods,
+        tasks=choices.tasks,
+        models=request.models,
+        granularities=request.granularities,
+        ablations=request.ablations,
+        seeds=request.seeds,
+        effort=effort,
+        dtype=request.dtype,
+        every_granularity=request.every_granularity,
+        force_incapable=request.force_incapable,
+    )
+    return make_plan(grid, surveys)
+
+
+def _is_due(status: Status | None, retry: frozenset[str]) -> bool:
+    return status is None or status.value in retry
+
+
+def _run_cells(pending: Sequence[PlannedCell], executor: Executor, repository: Repository, notes: Console) -> bool:
+    with display_for(notes, len(pending)) as display, _interrupting(executor, notes):
+        return executor.run([cell.job for cell in pending], Recorder(repository, pending, display))
+
+
+@contextmanager
+def _interrupting(executor: Executor, notes: Console) -> Iterator[None]:
+    """Ctrl-C asks the executor to stop instead of raising in the middle of a write; SIGTERM does the same."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        executor.interrupt()
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _print_hints(rows: Sequence[CellSummary], repository: Repository, settings: Settings, out: Console) -> None:
+    out.print(f"Results: {repository.location.shown}", soft_wrap=True)
+    failed = [row for row in rows if row.status != Status.OK]
+    program = Path(sys.argv[0]).name if sys.argv and not sys.argv[0].endswith(".py") else "bench"
+    if failed:
+        again = " --retry ".join(sorted({row.status for row in failed}))
+        arguments = shlex.join(settings.command) if settings.command else "evaluate"
+        out.print(
+            f"Failed:  {len(failed)} of {len(rows)} cells. Again: {program} {arguments} --retry {again}", soft_wrap=True
+        )
+    db = "" if settings.database == _default_database() else f" --db {shlex.quote(settings.database)}"
+    out.print(f"Next:    {program} leaderboard{db}", soft_wrap=True)
+
+
+def _default_database() -> str:
+    from arithloc.benchmark.storage import DEFAULT_DB
+
+    return DEFAULT_DB

@@ -1,0 +1,35 @@
+"""`bench export`: results in other forms."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from arithloc.benchmark.storage import DEFAULT_DB
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="csv, json, parquet or sqlite; by default the ending of the file decides.")
+    ] = "",
+    db: Annotated[str, typer.Option(envvar="ARITHLOC_DB", help="SQLite file or SQLAlchemy URL.")] = DEFAULT_DB,
+    results: Annotated[Path | None, typer.Option(envvar="ARITHLOC_RESULTS", help="Folder of tensors and logs.")] = None,
+) -> int:
+    """Write the results as a table, as JSON, or as a single SQLite file to publish."""
+    from arithloc.benchmark.api.errors import BadOption, quoted
+    from arithloc.benchmark.storage import export as exporting
+    from arithloc.benchmark.storage.repository import Repository
+
+    ending = target.suffix.lstrip(".").lower()
+    chosen = form.lower() or {"db": "sqlite"}.get(ending, ending)
+    if chosen not in [known.value for known in exporting.Format]:
+        raise BadOption(
+            f"Expected --format {', '.join(exporting.Format)}, or a file that ends like one of them, found "
+            f"{quoted(form or target.name)}."
+        )
+    with Repository.open(db, results, read_only=True) as repository:
+        exporting.export(repository, target, exporting.Format(chosen))
+    Console(stderr=True, highlight=False).print(f"Written: {target}", soft_wrap=True)
+    return 0

@@ -1,0 +1,101 @@
+"""The pairs of a cell, and the filter on those that the model answers correctly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+from arithloc.benchmark import engine
+from arithloc.benchmark.api import Progress, PromptPair
+from arithloc.benchmark.models import SubjectModel
+from arithloc.benchmark.storage.records import DatasetRecord
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Both splits of a task for one model.
+
+    Attributes:
+        discovery: pairs for the method.
+        evaluation: pairs for the scores.
+        discovery_hash: `data_hash` of the discovery pairs as drawn.
+        evaluation_hash: `data_hash` of the test pairs as drawn.
+        discovery_requested: pairs asked for.
+        evaluation_requested: pairs asked for.
+        discovery_kept: share of the drawn discovery pairs that the model answers correctly, None where not asked.
+        evaluation_kept: the same of the test pairs.
+        discovery_drawn: pairs and clusters drawn, before the filter; None without filter.
+        evaluation_drawn: the same of the test pairs.
+    """
+
+    discovery: tuple[PromptPair, ...]
+    evaluation: tuple[PromptPair, ...]
+    discovery_hash: str
+    evaluation_hash: str
+    discovery_requested: int
+    evaluation_requested: int
+    discovery_kept: float | None = None
+    evaluation_kept: float | None = None
+    discovery_drawn: tuple[PromptPair, ...] | None = None
+    evaluation_drawn: tuple[PromptPair, ...] | None = None
+
+    @property
+    def kept(self) -> float | None:
+        """Share of all drawn pairs that the model answers correctly."""
+        if self.discovery_drawn is None or self.evaluation_drawn is None:
+            return None
+        return (len(self.discovery) + len(self.evaluation)) / (len(self.discovery_drawn) + len(self.evaluation_drawn))
+
+    def records(self) -> tuple[DatasetRecord, DatasetRecord]:
+        """Discovery and evaluation data as they are stored; counts are those of the drawn pairs."""
+        return (
+            _record(
+                self.discovery_drawn or self.discovery,
+                self.discovery_hash,
+                self.discovery_requested,
+                self.discovery_kept,
+                "discovery",
+            ),
+            _record(
+                self.evaluation_drawn or self.evaluation,
+                self.evaluation_hash,
+                self.evaluation_requested,
+                self.evaluation_kept,
+                "test",
+            ),
+        )
+
+
+def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet:
+    """Keeps the pairs whose clean prompt the model answers: the answer token leads among the candidates."""
+    both = [*pairs.discovery, *pairs.evaluation]
+    right = engine.read(model, both, progress=progress).metric("accuracy_candidates") > 0.5
+    in_discovery, in_evaluation = np.split(right, [len(pairs.discovery)])
+    return replace(
+        pairs,
+        discovery=_where(pairs.discovery, in_discovery),
+        evaluation=_where(pairs.evaluation, in_evaluation),
+        discovery_kept=float(in_discovery.mean()),
+        evaluation_kept=float(in_evaluation.mean()),
+        discovery_drawn=pairs.discovery,
+        evaluation_drawn=pairs.evaluation,
+    )
+
+
+def _where(pairs: Sequence[PromptPair], mask: Bool[ndarray, " pair"]) -> tuple[PromptPair, ...]:
+    return tuple(pair for pair, right in zip(pairs, mask, strict=True) if right)
+
+
+def _record(
+    drawn: Sequence[PromptPair], data_hash: str, requested: int, kept: float | None, split: str
+) -> DatasetRecord:
+    return DatasetRecord(
+        data_hash=data_hash,
+        split=split,
+        n_pairs=len(drawn),
+        n_clusters=len({pair.cluster for pair in drawn}),
+        requested=requested,
+        kept_fraction=kept,
+    )
