@@ -191,7 +191,8 @@ class SubjectModel:
 
     def logits(self, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
         """Logits of the last residual stream: final norm, unembedding, soft-cap."""
-        logits: Tensor = self.unembedding(self.final_norm(residual))
+        # a strided input would make the linear map copy its weight once per prompt
+        logits: Tensor = self.unembedding(self.final_norm(residual).contiguous())
         if self.logit_softcap is not None:
             logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
         return logits

@@ -1,34 +1,33 @@
 """Proof, on the loaded model itself, that its anatomy is right.
 
-Two forwards of six tokens each: one of a clean and a donor prompt, in which every part's input and output is kept, and
-one in which parts are replaced. Bounds are relative to the values compared and follow the rounding of the dtype.
+Two forwards of two prompts of four tokens: of a clean and a donor prompt, in which every part's input and output is
+kept, and of the clean prompt with parts replaced; then the last block's attention three times more. Bounds are relative
+to the values compared and follow the rounding of the dtype.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from arithloc.benchmark.api.errors import AdapterCheckFailed
+from arithloc.benchmark.models.probe import (
+    N_TOKENS,
+    Record,
+    by_head,
+    patching,
+    prompts,
+    recording,
+    repair,
+    run,
+    turned,
+)
 from arithloc.benchmark.models.subject import SubjectModel
 
-N_TOKENS = 6
-TURNED = 3
+TURNED = 2
+"""Position whose query or key is turned."""
+
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 _ULPS = 4.0
 """Roundings in one residual sum of three terms, with one to spare."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """Input and output of one module in the clean and donor rows."""
-
-    input: Tensor
-    output: Tensor
 
 
 @torch.no_grad()
@@ -48,18 +47,18 @@ def validate(subject: SubjectModel) -> None:
         AdapterCheckFailed: the first part that does not fit, by name.
     """
     _types(subject)
-    donor_ids, clean_ids = _prompts(subject)
-    with _recording(subject) as records:
-        logits = _run(subject, torch.cat([clean_ids, donor_ids]))
+    donor_ids, clean_ids = prompts(subject)
+    with recording(subject) as records:
+        logits = run(subject, torch.cat([clean_ids, donor_ids]))
     for check in (_residual_stream, _reads, _projections):
         check(subject, records)
     final = records[subject.final_norm].input[:, -1:]
     _same(subject, "logits of the last residual stream", subject.logits(final.to(subject.device))[:, 0], logits)
-    with _patching(subject, records) as z:
-        patched = _run(subject, clean_ids.expand(5, -1))
+    with patching(subject, records):
+        patched = run(subject, clean_ids.expand(2, -1))
     _same(subject, "self-patched run", patched[0], logits[0])
     _same(subject, "run with every write patched from the donor", patched[1], logits[1])
-    _heads(subject, z[0])
+    _heads(subject, records)
 
 
 def _types(subject: SubjectModel) -> None:
@@ -71,7 +70,7 @@ def _types(subject: SubjectModel) -> None:
     for what, module, kind in expected:
         if module is not None and not isinstance(module, kind):
             raise AdapterCheckFailed(
-                f"Expected the {what} to be of type {kind.__name__}, found {type(module).__name__}. {_repair(subject)}"
+                f"Expected the {what} to be of type {kind.__name__}, found {type(module).__name__}. {repair(subject)}"
             )
     for layer in range(subject.shape.n_layers):
         for what, whole, parts in (
@@ -82,83 +81,11 @@ def _types(subject: SubjectModel) -> None:
             if not inside.issuperset(parts):
                 raise AdapterCheckFailed(
                     f"Expected the projections of {what} {layer} inside its module, found them outside "
-                    f"{type(whole).__name__}. {_repair(subject)}"
+                    f"{type(whole).__name__}. {repair(subject)}"
                 )
 
 
-def _prompts(subject: SubjectModel) -> tuple[Int[Tensor, "1 pos"], Int[Tensor, "1 pos"]]:
-    """Two prompts that differ at every position."""
-    step = max(subject.shape.vocab // (2 * N_TOKENS), 1)
-    ids = torch.arange(2 * N_TOKENS, device=subject.device) * step % subject.shape.vocab
-    return ids[None, ::2], ids[None, 1::2]
-
-
-def _run(subject: SubjectModel, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch vocab"]:
-    output = subject.module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, logits_to_keep=1)
-    logits: Tensor = output.logits[:, -1]
-    return logits
-
-
-def _parts(subject: SubjectModel) -> Iterator[nn.Module]:
-    yield subject.embedding
-    if subject.position_embedding is not None:
-        yield subject.position_embedding
-    for layer, block in enumerate(subject.blocks):
-        yield block
-        yield subject.attention(layer)
-        yield subject.qkv(layer)[0]
-        yield subject.attention_output(layer)
-        yield subject.attention_write(layer)
-        yield subject.mlp(layer)
-        yield subject.mlp_down(layer)
-        yield subject.mlp_write(layer)
-        for norm in (subject.input_norm(layer), subject.mlp_norm(layer)):
-            if norm is not None:
-                yield norm
-    yield subject.final_norm
-
-
-def _writes(subject: SubjectModel) -> list[nn.Module]:
-    writes = [subject.embedding]
-    for layer in range(subject.shape.n_layers):
-        writes += [subject.attention_write(layer), subject.mlp_write(layer)]
-    return writes
-
-
-def _tensor(value: Any) -> Any:
-    return value[0] if isinstance(value, tuple) else value
-
-
-@contextmanager
-def _recording(subject: SubjectModel) -> Iterator[dict[nn.Module, _Record]]:
-    records: dict[nn.Module, _Record] = {}
-    writes = set(_writes(subject))
-
-    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        # attention modules are called with keywords; what they read is recorded at their query projection
-        found = _tensor(output)
-        if not isinstance(found, Tensor) or (module in writes and not isinstance(output, Tensor)):
-            raise AdapterCheckFailed(
-                f"Expected {type(module).__name__} to put out a tensor, found {type(output).__name__}. "
-                f"{_repair(subject)}"
-            )
-        records[module] = _Record((_tensor(args[0]) if args else found).detach(), found.detach())
-
-    handles = [part.register_forward_hook(keep, with_kwargs=True) for part in dict.fromkeys(_parts(subject))]
-    try:
-        yield records
-    finally:
-        for handle in handles:
-            handle.remove()
-    for part in _parts(subject):
-        if part not in records:
-            raise AdapterCheckFailed(
-                f"Expected {type(part).__name__} to run in a forward pass of {type(subject.module).__name__}, but it "
-                f"was not called. {_repair(subject)}"
-            )
-
-
-def _residual_stream(subject: SubjectModel, records: dict[nn.Module, _Record]) -> None:
+def _residual_stream(subject: SubjectModel, records: dict[nn.Module, Record]) -> None:
     residual = records[subject.embedding].output
     _shape(subject, "output of the token embedding", residual, (2, N_TOKENS, subject.shape.d_model))
     if subject.position_embedding is not None:
@@ -173,7 +100,7 @@ def _residual_stream(subject: SubjectModel, records: dict[nn.Module, _Record]) -
     _same(subject, "residual stream into the final norm", records[subject.final_norm].input, residual)
 
 
-def _reads(subject: SubjectModel, records: dict[nn.Module, _Record]) -> None:
+def _reads(subject: SubjectModel, records: dict[nn.Module, Record]) -> None:
     for layer, block in enumerate(subject.blocks):
         before = records[block].input
         middle = before if subject.shape.parallel else before + records[subject.attention_write(layer)].output
@@ -192,7 +119,7 @@ def _reads(subject: SubjectModel, records: dict[nn.Module, _Record]) -> None:
 
 
 def _written(
-    subject: SubjectModel, what: str, records: dict[nn.Module, _Record], part: nn.Module, write: nn.Module
+    subject: SubjectModel, what: str, records: dict[nn.Module, Record], part: nn.Module, write: nn.Module
 ) -> None:
     """A post-norm reads the part's output; without one the part's output is the write."""
     output = records[part].output
@@ -202,10 +129,10 @@ def _written(
         _same(subject, f"write of {what}", records[write].output, output)
 
 
-def _projections(subject: SubjectModel, records: dict[nn.Module, _Record]) -> None:
+def _projections(subject: SubjectModel, records: dict[nn.Module, Record]) -> None:
     for layer in {0, subject.shape.n_layers - 1}:
         output = subject.attention_output(layer)
-        z = _by_head(subject, records[output].input)
+        z = by_head(subject, records[output].input)
         total = torch.einsum("bphd,hdm->bpm", z, subject.output_weight(layer))
         _same(subject, f"sum over heads of attention {layer}", total + _bias(output), records[output].output)
         _same(
@@ -220,73 +147,33 @@ def _projections(subject: SubjectModel, records: dict[nn.Module, _Record]) -> No
         _same(subject, f"output of MLP {layer}", records[down].output, records[subject.mlp(layer)].output)
 
 
-def _by_head(subject: SubjectModel, z: Float[Tensor, "batch pos z"]) -> Float[Tensor, "batch pos head d_head"]:
-    return z.reshape(*z.shape[:2], subject.shape.n_heads, subject.shape.d_head)
-
-
 def _bias(module: nn.Module) -> Tensor | float:
     bias = getattr(module, "bias", None)
     return bias if isinstance(bias, Tensor) else 0.0
 
 
-@contextmanager
-def _patching(subject: SubjectModel, records: dict[nn.Module, _Record]) -> Iterator[list[Tensor]]:
-    """Rows of the batch: self-patched, donor-patched, and the middle head's q, k, v with turned sign in the last block.
-
-    Queries and keys are turned at `TURNED` only, values at all positions.
-
-    Yields a list that receives `z` of the last block.
-    """
-    last = subject.shape.n_layers - 1
-    z: list[Tensor] = []
-
-    def write(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return torch.cat([records[module].output, output[2:]])
-
-    def turn(row: int, positions: slice, rows: slice) -> Callable[..., Tensor]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            output = output.clone()
-            output[row, positions, rows] *= -1
-            return output
-
-        return hook
-
-    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        z.append(_by_head(subject, args[0]))
-
-    handles = [module.register_forward_hook(write) for module in _writes(subject)]
-    handles.append(subject.attention_output(last).register_forward_pre_hook(keep))
-    for row, slot in enumerate("qkv", start=2):
-        head = _turned_head(subject) if slot == "q" else _turned_head(subject) // subject.group_size
-        where = subject.head_rows(last, slot, head)
-        positions = slice(None) if slot == "v" else slice(TURNED, TURNED + 1)
-        handles.append(where.module.register_forward_hook(turn(row, positions, where.rows)))
-    try:
-        yield z
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _turned_head(subject: SubjectModel) -> int:
-    return subject.shape.n_heads // 2
-
-
-def _heads(subject: SubjectModel, z: Float[Tensor, "5 pos head d_head"]) -> None:
-    last = subject.shape.n_layers - 1
-    # row 0 is replaced only at the writes, so its z in the last block is the clean one
-    clean, head, group = z[0], _turned_head(subject), _turned_head(subject) // subject.group_size
-    in_group = torch.arange(subject.shape.n_heads) // subject.group_size == group
-    touched = {"q": torch.arange(subject.shape.n_heads) == head, "k": in_group, "v": in_group}
-    for row, slot in enumerate("qkv", start=2):
-        others = ~touched[slot]
-        what = f"heads of attention {last} that the {slot} rows of head {head} do not belong to"
-        _same(subject, what, z[row][:, others], clean[:, others])
+def _heads(subject: SubjectModel, records: dict[nn.Module, Record]) -> None:
+    """Turns the sign of one head's query, key or values in the last block and looks at every head's z."""
+    last, head = subject.shape.n_layers - 1, subject.shape.n_heads // 2
+    group = head // subject.group_size
+    clean = by_head(subject, records[subject.attention_output(last)].input)
+    in_group = torch.arange(subject.shape.n_heads, device=clean.device) // subject.group_size == group
+    of_head = torch.arange(subject.shape.n_heads, device=clean.device) == head
+    one, every = slice(TURNED, TURNED + 1), slice(None)
     before, after = slice(0, TURNED), slice(TURNED + 1, None)
-    for row, slot, where in ((2, "q", before), (2, "q", after), (3, "k", before)):
-        what = f"positions of attention {last} that the {slot} rows of head {head} do not belong to"
-        _same(subject, what, z[row][where], clean[where])
-    _same(subject, f"value rows of head {head} of attention {last}", -z[4][:, in_group], clean[:, in_group])
+    for slot, index, touched, positions, untouched in (
+        ("q", head, of_head, one, (before, after)),
+        ("k", group, in_group, one, (before,)),
+        ("v", group, in_group, every, ()),
+    ):
+        z = turned(subject, records, subject.head_rows(last, slot, index), positions)
+        rows = f"the {slot} rows of head {index}"
+        what = f"of attention {last} that {rows} do not belong to"
+        _same(subject, f"heads {what}", z[:, :, ~touched], clean[:, :, ~touched])
+        for where in untouched:
+            _same(subject, f"positions {what}", z[:, where], clean[:, where])
+        if slot == "v":
+            _same(subject, f"z of attention {last} made of {rows}", -z[:, :, touched], clean[:, :, touched])
 
 
 def _same(subject: SubjectModel, what: str, found: Tensor, expected: Tensor) -> None:
@@ -299,14 +186,14 @@ def _same(subject: SubjectModel, what: str, found: Tensor, expected: Tensor) -> 
     if not error <= _ROUNDING[subject.dtype] * scale:
         raise AdapterCheckFailed(
             f"Expected the {what} to match the model, found a difference of {error:.2g} where values reach "
-            f"{scale:.2g}. {_repair(subject)}"
+            f"{scale:.2g}. {repair(subject)}"
         )
 
 
 def _shape(subject: SubjectModel, what: str, found: Tensor, expected: tuple[int, ...]) -> None:
     if found.shape != expected:
         raise AdapterCheckFailed(
-            f"Expected the {what} to have shape {expected}, found {tuple(found.shape)}. {_repair(subject)}"
+            f"Expected the {what} to have shape {expected}, found {tuple(found.shape)}. {repair(subject)}"
         )
 
 
@@ -320,9 +207,5 @@ def _adds_up(subject: SubjectModel, what: str, total: Tensor, terms: tuple[Tenso
     if not bool((error <= bound).all()):
         raise AdapterCheckFailed(
             f"Expected {what} to put out input + attention + MLP, found a difference of {error.max().item():.2g}. "
-            f"{_repair(subject)}"
+            f"{repair(subject)}"
         )
-
-
-def _repair(subject: SubjectModel) -> str:
-    return f"The {subject.anatomy.model_type} row in benchmark/models/anatomy.py does not describe this model."
