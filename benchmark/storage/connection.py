@@ -69,7 +69,7 @@ def reading_engine(location: Location) -> Engine:
             f"There is no results database at {file}. Make one with 'bench evaluate', or check --db."
         )
     check_file(file, writing=False)
-    if _write_ahead(file) and not os.access(file.parent, os.W_OK):
+    if _write_ahead(file) and not os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UnusableDatabase(
             f"The results database {file} is a live one in a folder that cannot be written, so it cannot be read there. "
             "Export it first: bench export --format sqlite."

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from arithloc.benchmark.api.errors import MergeConflict, StorageError
 from arithloc.benchmark.storage import schema, writing
@@ -23,7 +23,6 @@ _IDENTITY = (
 _OF_CELL = (
     schema.cell, schema.score, schema.curve_point, schema.roc_point, schema.replicate, schema.cell_artifact,
 )  # fmt: skip
-_COMPARED = ("key", "status", "result_digest", "dtype", "finished_at", "env_hash", "note")
 
 
 class Prefer(StrEnum):
@@ -50,6 +49,23 @@ class Merged:
     replaced: int
     kept: int
     disputed: int
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What a verdict needs of a cell row; fields are named as its columns."""
+
+    key: str
+    status: str
+    result_digest: str | None
+    dtype: str
+    finished_at: str
+    env_hash: str
+
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """Sorts rows from the earliest; never equal for two different results."""
+        return self.finished_at, self.env_hash, self.result_digest or ""
 
 
 @dataclass(frozen=True)
@@ -107,24 +123,23 @@ def _chunks(source: Connection) -> Iterator[list[str]]:
 
 def _compare(target: Connection, source: Connection, keys: Sequence[str], prefer: Prefer | None) -> dict[str, _Verdict]:
     """Verdicts on those of the keys that both sides have."""
-    ours, theirs = _rows(target, keys), _rows(source, keys)
+    ours, theirs = _sides(target, keys), _sides(source, keys)
     return {key: _judge(target, source, ours[key], theirs[key], prefer) for key in keys if key in ours}
 
 
-def _rows(connection: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
+def _sides(connection: Connection, keys: Sequence[str]) -> dict[str, _Side]:
     cell = schema.cell
-    query = select(*(cell.c[name] for name in _COMPARED)).where(cell.c.key.in_(keys))
-    return {row.key: row for row in connection.execute(query)}
+    query = select(*(cell.c[field.name] for field in fields(_Side))).where(cell.c.key.in_(keys))
+    return {row.key: _Side(*row) for row in connection.execute(query)}
 
 
-def _judge(target: Connection, source: Connection, ours: Row[Any], theirs: Row[Any], prefer: Prefer | None) -> _Verdict:
+def _judge(target: Connection, source: Connection, ours: _Side, theirs: _Side, prefer: Prefer | None) -> _Verdict:
     ok = Status.OK.value
-    our_age, their_age = _age(ours), _age(theirs)
     if ours.status != ok and theirs.status != ok:
-        return _Verdict(take_source=their_age > our_age)
+        return _Verdict(take_source=theirs.age > ours.age)
     if ours.status != ok or theirs.status != ok:
         return _Verdict(take_source=theirs.status == ok)
-    earlier = their_age < our_age
+    earlier = theirs.age < ours.age
     if ours.result_digest == theirs.result_digest:
         return _Verdict(take_source=earlier)
     first, second = writing.read_result(target, ours.key), writing.read_result(source, theirs.key)
@@ -133,10 +148,6 @@ def _judge(target: Connection, source: Connection, ours: Row[Any], theirs: Row[A
         return _Verdict(take_source=earlier, note="agrees within tolerance")
     settled = f"preferred to a result that differs by {difference:.3g}"
     return _Verdict(take_source=prefer is Prefer.SECOND, difference=difference, note=settled)
-
-
-def _age(row: Row[Any]) -> tuple[str, str, str]:
-    return row.finished_at, row.env_hash, row.result_digest or ""
 
 
 def _refuse_conflicts(verdicts: Mapping[str, _Verdict], source: Repository, prefer: Prefer | None) -> None:
