@@ -4,7 +4,7 @@ import streamlit as st
 
 from arithloc.leaderboard import frame
 
-st.set_page_config(page_title="arithloc leaderboard", layout="wide")
+st.set_page_config(page_title="arithloc leaderboard", page_icon=frame.icon(), layout="wide")
 
 page = st.navigation(
     [

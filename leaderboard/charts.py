@@ -38,13 +38,13 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
     )
     tooltip = [alt.Tooltip("label:N", title="Entry"), alt.Tooltip("shown:N", title=text.label)]
     title = f"{text.label}, share of edges" if text.share else text.label
-    value = alt.Chart(data).mark_point(filled=True, size=75, opacity=1)
+    value = alt.Chart(data).mark_tick(thickness=3, size=15)
     layers: list[alt.Chart] = [
         value.encode(x=alt.X("value:Q", scale=scale, title=title, axis=x_axis), y=y, tooltip=tooltip)
     ]
     bounded = data.dropna(subset=["low", "high"])
     if len(bounded):
-        bars = alt.Chart(bounded).mark_rule(strokeWidth=2.5, opacity=0.55)
+        bars = alt.Chart(bounded).mark_bar(size=7, opacity=0.4)
         layers.insert(
             0, bars.encode(x=alt.X("low:Q", scale=scale, title=title, axis=x_axis), x2="high:Q", y=y, tooltip=tooltip)
         )
@@ -52,7 +52,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
         rule = pd.DataFrame({"value": [baseline]})
         layers.append(
             alt.Chart(rule)
-            .mark_rule(strokeDash=[4, 4], opacity=0.6)
+            .mark_rule(strokeDash=[4, 4], color="gray")
             .encode(x=alt.X("value:Q", scale=scale, title=title, axis=x_axis))
         )
     first, last = data["label"].iloc[0], data["label"].iloc[-1]
@@ -115,13 +115,13 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
     )
     levels = (
         alt.Chart(pd.DataFrame({"level": [0.0, 0.9, 1.0]}))
-        .mark_rule(strokeDash=[2, 3], opacity=0.5)
+        .mark_rule(strokeDash=[2, 3], color="gray")
         .encode(y=alt.Y("level:Q", scale=y_scale, title=y_title))
     )
     return (
         alt.layer(levels, band, line, marks.add_params(chosen))
         .properties(
-            height=330 + _legend_height(names), description=f"{y_title} over circuit size for {_reached(data, names)}"
+            height=380 + _legend_height(names), description=f"{y_title} over circuit size for {_reached(data, names)}"
         )
         .resolve_legend(color="shared", strokeDash="shared")
     )

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 import altair as alt
 import pandas as pd
 import streamlit as st
+from PIL.Image import Image
+from PIL.Image import new as new_image
 
 from arithloc.benchmark.api.errors import ArithlocError, UsageError
 from arithloc.benchmark.storage.repository import Repository
@@ -34,6 +36,10 @@ LEFT = frozenset(
     "Status Access Error Message Device Component Components Ablation Role State Model Task Ended Page".split()
 )
 """Columns of words; all others hold numbers."""
+
+
+FEW_COLUMNS = 5
+"""A table of no more columns is as wide as its content, so that a row is read in one glance."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,15 @@ def _open(source: Source) -> Repository:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _query(_function: Callable[..., T], name: str, source: Source, revision: int, arguments: tuple[Any, ...]) -> T:
     return _function(_open(source), *arguments)
+
+
+@st.cache_resource(show_spinner=False)
+def icon() -> Image:
+    """Icon of the browser tab, three bars of a ranking; a named one would be fetched from another server."""
+    image = new_image("RGBA", (32, 32))
+    for left, top in ((2, 4), (12, 12), (22, 18)):
+        image.paste((0, 114, 178, 255), (left, top, left + 8, 30))
+    return image
 
 
 def query(function: Callable[..., T], *arguments: Any) -> T:
@@ -129,6 +144,7 @@ def table(frame: pd.DataFrame, name: str, *, pinned: str, width: Width = "medium
     columns[pinned] = st.column_config.TextColumn(pinned=True, width=width)
     if "Page" in columns:
         columns["Page"] = st.column_config.LinkColumn("Page", display_text="open", width="small")
+    options.setdefault("width", "stretch" if len(columns) > FEW_COLUMNS else "content")
     return st.dataframe(frame, hide_index=True, column_config=columns, alt=name, **options)
 
 

@@ -176,7 +176,7 @@ def interval_rows(labels: pd.Series, wide: pd.DataFrame, score: str) -> pd.DataF
     text = score_text(score)
     rows = pd.DataFrame(
         {
-            "label": [shortened(label, 40) for label in labels],
+            "label": [shortened(label) for label in labels],
             "value": wide[score].to_numpy(),
             "low": wide[f"{score}.low"].to_numpy(),
             "high": wide[f"{score}.high"].to_numpy(),

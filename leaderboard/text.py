@@ -13,6 +13,8 @@ _LINK = re.compile(r"https://[^\s<>\"'\\^`{|}]+", re.ASCII)
 _ARXIV = re.compile(r"arxiv:\s*(\d{4}\.\d{4,5}(?:v\d+)?|[a-z-]+(?:\.[a-z]{2})?/\d{7})", re.ASCII | re.IGNORECASE)
 _DOI = re.compile(r"doi:\s*(10\.\d{4,9}/[\w.()/:;-]+)", re.ASCII | re.IGNORECASE)
 
+Real = float | int | None
+
 MISSING = ""
 """What stands where there is no value: an empty table cell, never 0."""
 
@@ -27,6 +29,7 @@ class ScoreText:
         share: the value is a share of the model, written with two significant digits.
         digits: decimals, where `share` is not set.
         unreached: text for a value that is not there because the goal was never reached.
+        equation: LaTeX, where one line says it.
     """
 
     label: str
@@ -34,30 +37,47 @@ class ScoreText:
     share: bool = False
     digits: int = 2
     unreached: str = MISSING
+    equation: str = ""
 
 
 SCORES = {
     "faithfulness_area": ScoreText(
         "Faithfulness area",
         "Recovered behaviour, bounded to [0, 1] and averaged over the logarithm of circuit size; 1 is best.",
+        equation=r"\frac{1}{\ln(s_1 / s_0)} \int_{s_0}^{s_1} g(f(s)) \, d\ln s,\quad s_0 \ge 0.001,\ s_1 = 0.5",
     ),
     "sparsity": ScoreText(
         "Sparsity",
         "Smallest circuit, as a share of the model's edges, whose faithfulness is at least 0.9; smaller is better.",
         share=True,
         unreached="not reached",
+        equation=r"\min \{\, s_n : \text{lower 95 \% bound of } f(C_n) \ge 0.9 \,\}",
     ),
     "sparsity_components": ScoreText("Components at 0.9", "Number of components of that smallest circuit.", digits=0),
     "completeness": ScoreText(
-        "Completeness", "Share of the behaviour that is gone when the circuit is ablated; 1 is best."
+        "Completeness",
+        "Share of the behaviour that is gone when the circuit is ablated; 1 is best.",
+        equation=r"c(C) = 1 - f(M \setminus C)",
     ),
-    "cpr": ScoreText("CPR", "Area under faithfulness over ten budgets, signed ranking, as MIB defines it."),
-    "cmd": ScoreText("CMD", "Area of the distance to faithfulness 1, absolute ranking, as MIB defines it; 0 is best."),
+    "cpr": ScoreText(
+        "CPR",
+        "Area under faithfulness over ten budgets, signed ranking, as MIB defines it; higher is better.",
+        equation=r"\int f(k) \, dk,\quad k \in \{0.001, 0.002, 0.005, \dots, 1\}",
+    ),
+    "cmd": ScoreText(
+        "CMD",
+        "Area of the distance to faithfulness 1 over ten budgets, absolute ranking, as MIB defines it; 0 is best.",
+        equation=r"\int |1 - f(k)| \, dk",
+    ),
     "auroc": ScoreText(
-        "AUROC", "Chance that a component of the proven circuit scores above one outside it; 0.5 is chance."
+        "AUROC",
+        "Chance that a component of the proven circuit scores above one outside it; 0.5 is chance.",
+        equation=r"P(x_{in} > x_{out}) + \tfrac12 P(x_{in} = x_{out})",
     ),
     "average_precision": ScoreText(
-        "Average precision", "Precision averaged over the recall of the proven circuit; chance is its share."
+        "Average precision",
+        "Precision averaged over the recall of the proven circuit; chance is its share.",
+        equation=r"\sum_t (R_t - R_{t-1}) P_t",
     ),
 }
 
@@ -122,11 +142,11 @@ def reference_url(reference: str) -> str | None:
     return text if _LINK.fullmatch(text) else None
 
 
-def _finite(value: float | None) -> float | None:
+def _finite(value: Real) -> float | int | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def number(value: float | None, score: ScoreText) -> str:
+def number(value: Real, score: ScoreText) -> str:
     """One value of a score.
 
     >>> number(0.6149, ScoreText("x"))
@@ -144,7 +164,7 @@ def number(value: float | None, score: ScoreText) -> str:
     return rounded[1:] if float(rounded) == 0 and rounded.startswith("-") else rounded
 
 
-def interval(value: float | None, low: float | None, high: float | None, score: ScoreText) -> str:
+def interval(value: Real, low: Real, high: Real, score: ScoreText) -> str:
     """A value with its 95 % interval; an end that was not reached is shown as `>`.
 
     >>> interval(0.612, 0.571, 0.6496, ScoreText("x"))
@@ -166,7 +186,7 @@ def rank(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: Real) -> str:
     """A time with two significant units.
 
     >>> duration(0.25), duration(75), duration(7500)
@@ -182,7 +202,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def size_of(n_bytes: float | None) -> str:
+def size_of(n_bytes: Real) -> str:
     """A number of bytes.
 
     >>> size_of(1536), size_of(3 * 2**30)

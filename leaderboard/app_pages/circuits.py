@@ -39,9 +39,12 @@ cells = tables.best_first(cells[cells["status"] == "ok"], scores, "auroc")
 keys = dict(zip(cells["label"], cells["key"], strict=True))
 
 with frame.panel("Agreement with the proven circuit"):
-    frame.table(tables.truth_table(cells, scores), "Scores against the proven circuit", pinned="Entry")
-    rows = tables.interval_rows(cells["label"], tables.wide_scores(scores).reindex(cells["key"]), "auroc")
-    frame.chart(charts.intervals, rows, "auroc", baseline=0.5, empty="No entry has an AUROC here.")
+    numbers, picture = st.columns([2, 3], gap="medium")
+    with numbers:
+        frame.table(tables.truth_table(cells, scores), "Scores against the proven circuit", pinned="Entry")
+    with picture:
+        rows = tables.interval_rows(cells["label"], tables.wide_scores(scores).reindex(cells["key"]), "auroc")
+        frame.chart(charts.intervals, rows, "auroc", baseline=0.5, empty="No entry has an AUROC here.")
     st.caption("The dashed line is chance. AUROC compares absolute scores; undecided components are left out.")
 
 with frame.panel("ROC and precision over recall"):
