@@ -1,7 +1,7 @@
 """Where the parts of each architecture family are: one row per Hugging Face `model_type`.
 
 A row names modules by their attribute path, model-wide ones from the causal LM and the others from one block. A new
-family is a new row; `arithloc.benchmark.models.validate` proves on the loaded model that the row is right.
+family is a new row; `arithloc.benchmark.models.validation` proves on the loaded model that the row is right.
 """
 
 import difflib

@@ -1,8 +1,9 @@
 """Loading a subject model with Hugging Face code, from files only and without running any of theirs."""
 
+import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from arithloc.benchmark.models.anatomy import anatomy_of, family
 from arithloc.benchmark.models.cache import default_cache
 from arithloc.benchmark.models.checkpoint import Checkpoint, find
 from arithloc.benchmark.models.subject import ModelIdentity, SubjectModel, wrap
-from arithloc.benchmark.models.validate import validate
+from arithloc.benchmark.models.validation import validate
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 HALF = ("float16", "bfloat16")
@@ -62,7 +63,7 @@ def load(reference: str, *, device: str = "cpu", dtype: str = "float32", cache: 
     _check_device(device)
     cache = cache or default_cache()
     checkpoint = find(reference, cache)
-    with _quiet():
+    with quiet():
         config = _config(checkpoint)
         anatomy = anatomy_of(config)
         _check_dtype(checkpoint, config, dtype)
@@ -192,14 +193,16 @@ def _check_dtype(checkpoint: Checkpoint, config: Any, dtype: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars and notes of transformers, which the command line has its own of."""
+def quiet() -> Iterator[None]:
+    """Silences the progress bars and notes of transformers inside; errors are raised, not printed."""
     log: Any = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        yield
+        # the bar over GGUF tensors cannot be switched off, only sent elsewhere
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         log.set_verbosity(verbosity)
         if bars:
