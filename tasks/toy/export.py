@@ -1,7 +1,6 @@
 """A compiled model as a folder that `AutoModelForCausalLM` and `AutoTokenizer` load."""
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -58,7 +57,7 @@ def write_folder(weights: Weights, config: dict[str, Any], form: Format, folder:
         for name, document in {"config.json": config, **tokenizer_documents(form)}.items():
             (building / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         try:
-            os.replace(building, folder)
+            building.replace(folder)
         except OSError:
             if not (folder / "config.json").is_file():
                 raise

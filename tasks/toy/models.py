@@ -70,6 +70,22 @@ def base_recipes() -> dict[str, Recipe]:
     }
 
 
+def stress_recipes() -> dict[str, Recipe]:
+    """The same circuits with one difficulty each."""
+    both = "+-"
+    found = [
+        Recipe(digits, both, 3, beta=240.0 if stressor == 2 else 24.0, stressor=stressor)
+        for stressor in (1, 2, 3, 5, 7)
+        for digits in (2, 3)
+    ]
+    found += [Recipe(3, both, 3, stressor=4), Recipe(5, both, 4, stressor=4)]
+    found += [
+        Recipe(digits, both, layers, variant=variant, stressor=6)
+        for variant, digits, layers in (("B", 3, 4), ("C", 3, 3), ("D", 3, 3), ("E", 2, 3))
+    ]
+    return {f"toy-a-stress-{i}": recipe for i, recipe in enumerate(found, start=1)}
+
+
 def describe(recipe: Recipe) -> str:
     """One sentence about a compiled circuit."""
     work = "Adds and subtracts" if recipe.subtracts else "Adds"
@@ -81,5 +97,5 @@ def describe(recipe: Recipe) -> str:
 
 
 SOURCES: tuple[CompiledSource, ...] = tuple(
-    CompiledSource(name, recipe, describe(recipe)) for name, recipe in base_recipes().items()
+    CompiledSource(name, recipe, describe(recipe)) for name, recipe in {**base_recipes(), **stress_recipes()}.items()
 )

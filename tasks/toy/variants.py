@@ -26,7 +26,6 @@ from arithloc.tasks.toy.roles import (
     Neuron,
     Order,
     Program,
-    asks,
     before,
     not_after,
     position_features,
@@ -146,7 +145,7 @@ def used_blocks(n: int) -> list[tuple[int, ...]]:
 
 def variant_b(recipe: Recipe) -> Program:
     """Prefix doubling over higher and higher columns, then two overlapping blocks per carry."""
-    n, levels = recipe.n_digits, range(recipe.levels + 1)
+    levels = range(recipe.levels + 1)
     letters = [letter for letter, _ in generators(recipe)]
     high_scores = {
         (query, seen("y", i - 2 ** int(math.log2(i)))): recipe.beta
