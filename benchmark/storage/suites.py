@@ -1,5 +1,6 @@
 """What a board asks for: a set of questions, each with its seeds and weight."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,8 +33,11 @@ class SuiteRecord:
 
 def suite_id(record: SuiteRecord, specs: Sequence[CellSpec]) -> str:
     """Id of a suite: hash of its name, version, questions and seeds."""
-    asked = sorted({(keys.question_key(spec), spec.seed) for spec in specs})
-    return keys.short_hash([record.name, record.version, asked])
+    return keys.short_hash([record.name, record.version, sorted(_asked(specs))])
+
+
+def _asked(specs: Sequence[CellSpec]) -> set[tuple[str, int]]:
+    return {(keys.question_key(spec), spec.seed) for spec in specs}
 
 
 def put_suite(connection: Connection, record: SuiteRecord, specs: Sequence[CellSpec]) -> str:
@@ -42,12 +46,13 @@ def put_suite(connection: Connection, record: SuiteRecord, specs: Sequence[CellS
     Args:
         connection: inside a writing transaction.
         record: its name.
-        specs: at least one cell of each question and seed, of any method; each counts with weight 1.
+        specs: at least one cell of each question and seed, of any method. Questions weigh the same, whatever their seeds.
     """
     name = suite_id(record, specs)
     if connection.scalar(select(schema.suite.c.suite_id).where(schema.suite.c.suite_id == name)) is not None:
         return name
     rows = {}
+    seeds = Counter(question for question, _ in _asked(specs))
     for spec in specs:
         writing.insert_identity(connection, [task_row(spec.task), model_row(spec.model)])
         rows[keys.question_key(spec), spec.seed] = {
@@ -58,7 +63,7 @@ def put_suite(connection: Connection, record: SuiteRecord, specs: Sequence[CellS
             "model_id": keys.model_id(spec.model),
             "granularity": spec.granularity.value,
             "ablation": spec.ablation.value,
-            "weight": 1.0,
+            "weight": 1.0 / seeds[keys.question_key(spec)],
         }
     suite = {
         "suite_id": name,
