@@ -63,7 +63,7 @@ def prefixes(space: ComponentSpace, order: Int[ndarray, " comp"], n_targets: int
         order: components, best first.
         n_targets: n.
     """
-    table = _all_prefixes(space, order)
+    table = prefix_table(space, order)
     if len(order) <= ALL_PREFIXES:
         ends = np.arange(len(order) + 1)
     else:
@@ -81,7 +81,7 @@ def budget_circuits(space: ComponentSpace, order: Int[ndarray, " comp"]) -> Circ
         space: the components, n of them.
         order: components, best first.
     """
-    return _all_prefixes(space, order).circuits(np.array([int(k * len(order)) for k in BUDGETS]))
+    return prefix_table(space, order).circuits(np.array([int(k * len(order)) for k in BUDGETS]))
 
 
 def lowest_size(space: ComponentSpace) -> float:
@@ -101,25 +101,33 @@ def lowest_size(space: ComponentSpace) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prefixes:
-    """All prefixes of a ranking, from 0 components on: sizes, components left, and when each component enters."""
+class PrefixTable:
+    """All prefixes of a ranking, from 0 components on.
+
+    Attributes:
+        sizes: realised size after pruning.
+        n_components: components left after pruning.
+        times: length of the first prefix whose pruned circuit contains each component.
+    """
 
     sizes: Float[ndarray, " prefix"]
     n_components: Int[ndarray, " prefix"]
     times: Int[ndarray, " comp"]
 
     def circuits(self, ends: Int[ndarray, " size"]) -> Circuits:
+        """The pruned circuits of some prefixes, given by their lengths."""
         return Circuits(ends, self.n_components[ends], self.sizes[ends], self.times <= ends[:, None])
 
 
-def _all_prefixes(space: ComponentSpace, order: Int[ndarray, " comp"]) -> _Prefixes:
+def prefix_table(space: ComponentSpace, order: Int[ndarray, " comp"]) -> PrefixTable:
+    """Prunes and measures every prefix of a ranking in one pass over the edges."""
     own = np.empty(len(order), dtype=np.int32)
     own[order] = np.arange(1, len(order) + 1, dtype=np.int32)
     paths = path_times(space, own)
     times = component_times(space, own, paths)
     weights = _neuron_weights if space.granularity is Granularity.NEURON else _edge_weights
     sizes = weights(space, order, paths) / full_weight(space)
-    return _Prefixes(sizes, np.cumsum(_entering(times, len(order))), times)
+    return PrefixTable(sizes, np.cumsum(_entering(times, len(order))), times)
 
 
 def _entering(times: Int[ndarray, "..."], n: int) -> Int[ndarray, " prefix"]:
