@@ -28,7 +28,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
     """
     text = score_text(score)
     data = frame.dropna(subset=["value"])
-    scale = alt.Scale(type="log") if text.share else alt.Scale(zero=False, nice=True, padding=8)
+    scale = alt.Scale(type="log") if text.share else alt.Scale(zero=False, nice=True)
     x_axis = alt.Axis(format="~g" if text.share else f".{max(text.digits, 1)}f", tickCount=6, labelOverlap=True)
     y = alt.Y(
         "label:N",
@@ -57,7 +57,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
         )
     first, last = data["label"].iloc[0], data["label"].iloc[-1]
     return alt.layer(*layers).properties(
-        height=26 * len(data) + 75,
+        height=26 * len(data) + 65,
         description=f"{text.label} with 95 % intervals, {counted(len(data), 'row')} from {first} to {last}",
     )
 

@@ -65,6 +65,11 @@ class Facets:
     tasks: Mapping[str, int]
     access: Mapping[str, int]
 
+    @property
+    def entries(self) -> int:
+        """Entries of the board, reference rows not counted."""
+        return sum(self.access.values())
+
 
 @dataclass(frozen=True)
 class Filters:

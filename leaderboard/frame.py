@@ -3,7 +3,7 @@
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,14 +126,27 @@ def panel(title: str, *, help: str | None = None) -> Iterator[None]:
 
 
 def choice(
-    label: str, options: Sequence[str], key: str, *, format_func: Callable[[str], str] = str, **more: Any
+    label: str, options: Iterable[str], key: str, *, format_func: Callable[[str], str] = str, **more: Any
 ) -> str:
     """One of a few values, all in view, the first being the default; its address parameter is `key`."""
     values = list(options)
     chosen = st.segmented_control(
-        label, values, default=values[0], required=True, key=key, bind="query-params", format_func=format_func, **more
+        label,
+        values,
+        default=values[0],
+        required=True,
+        key=key,
+        bind="query-params",
+        wrap=True,
+        format_func=format_func,
+        **more,
     )
     return values[0] if chosen is None else chosen
+
+
+def several(label: str, options: Iterable[str], key: str) -> list[str]:
+    """Some of many values, none chosen meaning all; its address parameter is `key`."""
+    return st.multiselect(label, list(options), key=key, bind="query-params", placeholder="All")
 
 
 def table(frame: pd.DataFrame, name: str, *, pinned: str, width: Width = "medium", **options: Any) -> Any:

@@ -1,6 +1,6 @@
 """Display tables: pure functions from query frames to frames of ready text, one column per heading. No Streamlit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -36,48 +36,56 @@ def score_columns(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index)
 
 
-def ranking_table(rows: pd.DataFrame, score: str, others: Sequence[str]) -> pd.DataFrame:
-    """The ranking as it is shown.
+def with_scores(rows: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Rows of a board with the values of other boards beside them, as columns `<score>`, `<score>.low`, `<score>.high`.
 
     Args:
-        rows: columns `entry_id`, `title`, `rank_low`, `rank_high`, `tied`, `access`, `done`, `required`,
-            `wall_s`, and for each score `<score>`, `<score>.low`, `<score>.high`.
-        score: what it is ranked by: the first score column.
-        others: scores in the columns after it.
+        rows: column `entry_id`.
+        others: by score, rows with `entry_id`, `value`, `low`, `high`.
     """
-    numbers = score_columns(rows, [score, *(name for name in others if name != score)])
-    label = score_text(score).label
-    ranks = [rank(int(a), int(b)) for a, b in zip(rows["rank_low"], rows["rank_high"], strict=True)]
-    return pd.concat(
-        [
-            pd.DataFrame({"Entry": rows["title"].map(plain), "Rank": ranks}, index=rows.index),
-            numbers[[label]] if label in numbers else numbers[[]],
-            pd.DataFrame({"Tied with": rows["tied"].map(len)}, index=rows.index),
-            numbers.drop(columns=label, errors="ignore"),
-            _cost_and_cells(rows),
-        ],
-        axis=1,
-    )
+    for name, other in others.items():
+        renamed = other[["entry_id", "value", "low", "high"]].rename(
+            columns={"value": name, "low": f"{name}.low", "high": f"{name}.high"}
+        )
+        rows = rows.merge(renamed, on="entry_id", how="left")
+    return rows
 
 
-def unranked_table(rows: pd.DataFrame, score: str, others: Sequence[str]) -> pd.DataFrame:
-    """Incomplete entries or sanity rows: as `ranking_table` without ranks and ties."""
-    numbers = score_columns(rows, [score, *(name for name in others if name != score)])
-    return pd.concat(
-        [pd.DataFrame({"Entry": rows["title"].map(plain)}, index=rows.index), numbers, _cost_and_cells(rows)], axis=1
-    )
+def board_table(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """A board as it is shown; without ranks for entries that have none.
 
-
-def _cost_and_cells(rows: pd.DataFrame) -> pd.DataFrame:
+    Args:
+        rows: columns `entry_id`, `label`, `access`, `done`, `required`, `wall_s`, for each score `<score>`,
+            `<score>.low`, `<score>.high`, and for ranked ones `rank_low`, `rank_high`, `tied`.
+        scores: what it is ranked by first, then the others.
+    """
+    numbers = score_columns(rows, scores)
+    columns: dict[str, Iterable[object]] = {"Entry": rows["label"]}
+    if "rank_low" in rows:
+        columns["Rank"] = [rank(int(a), int(b)) for a, b in zip(rows["rank_low"], rows["rank_high"], strict=True)]
+    columns |= {name: numbers[name] for name in numbers.columns[:1]}
+    if "tied" in rows:
+        columns["Tied with"] = [str(len(names)) if names else "" for names in rows["tied"]]
+    columns |= {name: numbers[name] for name in numbers.columns[1:]}
     return pd.DataFrame(
-        {
+        columns
+        | {
             "Time": rows["wall_s"].map(duration),
             "Access": rows["access"].map(plain),
             "Cells": [f"{done} of {required}" for done, required in zip(rows["done"], rows["required"], strict=True)],
             "Page": rows["entry_id"].map(entry_link),
-        },
-        index=rows.index,
+        }
     )
+
+
+def rank_rows(rows: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Rows of the interval chart of a board: the rank interval stands before the name."""
+    labels = [
+        f"{rank(int(r.rank_low), int(r.rank_high))}  {shortened(r.label, 24)}" if "rank_low" in rows else r.label
+        for r in rows.itertuples()
+    ]
+    values = rows.rename(columns={"value": score, "low": f"{score}.low", "high": f"{score}.high"})
+    return interval_rows(pd.Series(labels), values, score)
 
 
 def wide_scores(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,12 @@
 """Ranking: who is ahead of whom on one board, and how surely."""
 
-from collections.abc import Sequence
-
+import pandas as pd
 import streamlit as st
 
-from arithloc.leaderboard import data, filters, frame
-from arithloc.leaderboard.text import score_text
+from arithloc.leaderboard import boards, charts, filters, frame, tables
+from arithloc.leaderboard.text import counted, listed, md, score_text
 
+BY_VIEW = "as the view says"
 KEYS = ("r_view", "r_suite", "r_gran", "r_abl", "r_score", "r_model", "r_task", "r_access")
 
 
@@ -16,50 +16,90 @@ def reset() -> None:
         st.session_state.pop(key, None)
 
 
-def choice(label: str, options: Sequence[str], key: str, help_text: str | None = None) -> str:
-    """One of a few values, all of them visible; the first is the default."""
-    chosen = st.segmented_control(
-        label, options, default=options[0], required=True, key=key, bind="query-params", help=help_text
-    )
-    return chosen or options[0]
-
-
 st.title("Ranking", anchor=False)
-boards = frame.query(data.boards)
-if not boards:
-    st.info("`bench evaluate` runs the quick suite in under two minutes.", title="The database holds no results yet")
+suites = {suite.label: suite for suite in frame.query(boards.suites)}
+if not suites:
+    st.info(
+        "`bench evaluate` runs the quick suite in under two minutes.", title="The database holds no finished run yet"
+    )
     st.stop()
 
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    preset = filters.preset(
-        st.segmented_control(
-            "View", [p.label for p in filters.PRESETS], default=filters.PRESETS[0].label, required=True,
-            key="r_view", bind="query-params", label_visibility="collapsed",
-        )
-    )  # fmt: skip
+with st.container(horizontal=True, vertical_alignment="center"):
+    labels = [preset.label for preset in filters.PRESETS]
+    preset = filters.preset(frame.choice("View", labels, "r_view", label_visibility="collapsed"))
     with st.popover("Filters", icon=":material/tune:"):
-        suites = list(dict.fromkeys(b.suite for b in boards))
-        suite = st.selectbox("Suite", suites, key="r_suite", bind="query-params")
-        of_suite = [b for b in boards if b.suite == suite]
-        granularity = choice("Components", list(dict.fromkeys(b.granularity for b in of_suite)), "r_gran")
-        ablation = choice(
-            "Ablation", list(dict.fromkeys(b.ablation for b in of_suite if b.granularity == granularity)), "r_abl"
+        suite = suites[st.selectbox("Suite", list(suites), key="r_suite", bind="query-params")]
+        granularity = frame.choice("Components", dict.fromkeys(g for g, _ in suite.questions), "r_gran")
+        ablation = frame.choice("Ablation", [a for g, a in suite.questions if g == granularity], "r_abl")
+        question = boards.Question(suite.suite_id, granularity, ablation, preset.toys_only)
+        scores = [name for name in tables.MAIN_SCORES if name in frame.query(boards.scores, question)]
+        by_label = {score_text(name).label: name for name in scores}
+        rank_by = st.selectbox("Rank by", [BY_VIEW, *by_label], key="r_score", bind="query-params")
+        facets = frame.query(boards.facets, question)
+        chosen = filters.Filters.of(
+            facets,
+            models=frame.several("Models", facets.models, "r_model"),
+            tasks=frame.several("Tasks", facets.tasks, "r_task"),
+            access=frame.several("Access to the model", facets.access, "r_access"),
         )
-        question = data.Question(suite, granularity, ablation)
-        facets = frame.query(data.facets, question, preset.toys_only)
-        scores = [preset.score, *(s for s in frame.query(data.scores, question) if s != preset.score)]
-        score = st.selectbox(
-            "Rank by", scores, key="r_score", bind="query-params", format_func=lambda name: score_text(name).label
-        )
-        models = st.multiselect(
-            "Models", list(facets.models), key="r_model", bind="query-params", placeholder="All models"
-        )
-        tasks = st.multiselect("Tasks", list(facets.tasks), key="r_task", bind="query-params", placeholder="All tasks")
-        access = st.multiselect(
-            "Access to the model", list(facets.access), key="r_access", bind="query-params", placeholder="Any access",
-            help="What a method needs: forward passes, gradients or training. Hides rows; changes no rank.",
-        )  # fmt: skip
     st.button("Reset", icon=":material/restart_alt:", on_click=reset, type="tertiary")
 
-chosen = filters.Filters.of(facets, models, tasks, access)
-board = frame.query(data.ranking, question, score, chosen, preset.toys_only)
+score = by_label.get(rank_by, preset.score)
+text = score_text(score)
+others = [name for name in scores if name != score]
+found = frame.query(boards.ranking, question, score, chosen)
+beside = {name: frame.query(boards.ranking, question, name, chosen) for name in others}
+if not found.required:
+    st.info("No cell of this suite fits: choose other models and tasks, or another suite.")
+    st.stop()
+st.markdown(
+    f"Ranked by **{md(text.label)}**, {'higher' if found.higher else 'lower'} is better: the mean over "
+    f"{counted(found.required, 'cell')} of suite {md(suite.label)} ({granularity} components, {ablation} ablation"
+    f"{', models with a proven circuit' if preset.toys_only else ''}). A rank is an interval; entries whose intervals share "
+    "a rank are tied, and their order is not a ranking."
+)
+st.caption(f"{text.summary} {chosen.summary(facets, len(found.ranked) + len(found.incomplete), facets.entries)}")
+
+
+def wide(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one part of the board with the other scores beside them."""
+    values = {name: pd.concat([b.ranked, b.incomplete, b.sanity]) for name, b in ((score, found), *beside.items())}
+    return tables.board_table(tables.with_scores(rows, values), [score, *others])
+
+
+if found.ranked.empty:
+    st.info("No entry has all cells of this board yet, so there is no rank to give.")
+else:
+    picked = frame.table(
+        wide(found.ranked),
+        f"Ranking by {text.label}",
+        pinned="Entry",
+        width=172,
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="r_table",
+    )
+    for place, _ in picked.selection.cells:
+        row = found.ranked.iloc[place]
+        ties = f"tied with {listed([md(name) for name in row['tied']])}" if row["tied"] else "tied with nobody"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{md(row['label'])}**: {ties}.")
+            st.page_link(
+                "app_pages/entry.py", label="Open", icon=":material/open_in_new:", query_params={"id": row["entry_id"]}
+            )
+    frame.chart(charts.intervals, tables.rank_rows(found.ranked, score), score, empty="No values.")
+    st.caption("Rank interval, name and value with its 95 % interval, in the order of the table.")
+
+if len(found.incomplete):
+    with frame.panel("Incomplete entries"):
+        st.caption("Without rank: a cell is missing or has no result. Values are means over the cells that are there.")
+        frame.table(wide(found.incomplete), "Incomplete entries", pinned="Entry")
+
+with frame.panel("Reference rows"):
+    st.caption(
+        "Random scores, and the proven circuit where there is one: what any method should beat, and the best there is."
+    )
+    if found.sanity.empty:
+        st.markdown("None has been run on this board.")
+    else:
+        frame.table(wide(found.sanity), "Reference rows, not ranked", pinned="Entry")
