@@ -17,14 +17,19 @@ from arithloc.benchmark.metrics.ground_truth import (
     average_precision,
     top_share,
 )
-from arithloc.benchmark.metrics.truth_document import TruthDocument
+from arithloc.benchmark.metrics.truth_document import Edge, TruthDocument
 
 
 @dataclass(frozen=True, eq=False)
 class Quorum:
-    """Components of which some suffice: the `needed` highest-scored members are positives, the others left out."""
+    """Members of which some suffice: the `needed` highest-scored ones are positives, the others are left out.
 
-    members: Int[ndarray, " member"]
+    Attributes:
+        members: components of each member: a node, or all its edges; scored by their mean.
+        needed: how many members the circuit needs.
+    """
+
+    members: tuple[Int[ndarray, "..."], ...]
     needed: int
 
 
@@ -56,12 +61,12 @@ def truth_of(document: TruthDocument, space: ComponentSpace) -> Truth | None:
     match space.granularity:
         case Granularity.NODE:
             labels = _node_labels(document, space.classes)
-            groups = {node.id: node.group for node in document.nodes}
+            groups = {node.id: (node.group, node.id) for node in document.nodes}
             roles = {node.id: node.role for node in document.nodes}
             default = None
         case Granularity.EDGE if not space.classes:
             labels = {edge.name: edge.label for edge in document.edges}
-            groups = {edge.name: edge.group for edge in document.edges}
+            groups = {edge.name: (edge.group, _member(document, edge)) for edge in document.edges}
             roles, default = {}, "out"
         case Granularity.NEURON if not space.classes and document.neurons is not None:
             labels = {unit.id: unit.label for unit in document.neurons}
@@ -83,7 +88,7 @@ def truth_of(document: TruthDocument, space: ComponentSpace) -> Truth | None:
     return Truth(
         positive=positive,
         universe=positive | (label == "out"),
-        quorums=_quorums(document, [(groups.get(node), cls) for node, _, cls in base], positive),
+        quorums=_quorums(document, [(*groups.get(node, (None, "")), cls) for node, _, cls in base], positive),
         roles={i: role for i, (node, _, _) in enumerate(base) if positive[i] and (role := roles.get(node))},
     )
 
@@ -94,16 +99,25 @@ def _node_labels(document: TruthDocument, classes: tuple[str, ...]) -> dict[str,
     return {f"{node.id}@{cls}": node.classes[cls] for node in document.nodes for cls in classes if cls in node.classes}
 
 
+def _member(document: TruthDocument, edge: Edge) -> str:
+    """The member of its group that an edge belongs to: the one that it leaves or enters."""
+    members = {member for group in document.groups if group.name == edge.group for member in group.members}
+    return next((end for end in (edge.sender, edge.receiver) if end in members), edge.name)
+
+
 def _quorums(
-    document: TruthDocument, group_of: list[tuple[str | None, str]], positive: Bool[ndarray, " comp"]
+    document: TruthDocument, places: list[tuple[str | None, str, str]], positive: Bool[ndarray, " comp"]
 ) -> tuple[Quorum, ...]:
+    """One quorum per group and position class; `places` holds group, member and class of each component."""
     needed = {group.name: group.quorum for group in document.groups if group.meaning != "cancel"}
-    members: dict[tuple[str, str], list[int]] = {}
-    for i, (group, cls) in enumerate(group_of):
+    found: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for i, (group, member, cls) in enumerate(places):
         if group in needed and positive[i]:
-            members.setdefault((str(group), cls), []).append(i)
+            found.setdefault((str(group), cls), {}).setdefault(member, []).append(i)
     return tuple(
-        Quorum(np.array(indices), needed[name]) for (name, _), indices in members.items() if len(indices) > needed[name]
+        Quorum(tuple(np.array(components) for components in members.values()), needed[group])
+        for (group, _), members in found.items()
+        if len(members) > needed[group]
     )
 
 
@@ -157,8 +171,9 @@ class _View:
 def _view(scores: Float[ndarray, " comp"], truth: Truth) -> _View:
     counted = truth.universe.copy()
     for quorum in truth.quorums:
-        surplus = quorum.members[np.argsort(-scores[quorum.members], kind="stable")[quorum.needed :]]
-        counted[surplus] = False
+        means = np.array([-scores[components].mean() for components in quorum.members])
+        for surplus in np.argsort(means, kind="stable")[quorum.needed :]:
+            counted[quorum.members[surplus]] = False
     return _View(scores[counted], truth.positive[counted], np.flatnonzero(counted))
 
 

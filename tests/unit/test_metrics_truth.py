@@ -204,11 +204,53 @@ def named(values, truth, seed=0):
 
 
 def test_ex_t2_the_best_members_of_a_quorum_are_positives_and_the_rest_is_left_out():
-    truth = plain([1, 1, 1, 1, 0, 0], quorums=[Quorum(np.array([0, 1, 2]), 2)])
+    truth = plain([1, 1, 1, 1, 0, 0], quorums=[Quorum(tuple(np.array([i]) for i in range(3)), 2)])
     # group 4, 0, 3 with quorum 2; other positive 5; negatives 2, 1: positives 4, 3, 5 beat 2 and 1
     assert named([4, 0, 3, 5, 2, 1], truth)["auroc"].value == 1
     # with one more weak member: 4 and 0 are the positives of the group; 0 loses to both negatives: 4 of 6 pairs
     assert named([4, 0, -0.0, 5, 2, 1], truth)["auroc"].value == pytest.approx(4 / 6)
+
+
+def test_edges_of_a_member_stand_or_fall_together():
+    # two of the members {0, 1}, {2, 3}, {4, 5}: means 4, 4.5, 1, so the third is left out; negatives 2 and 0:
+    # positives 8, 0, 5, 4 against 2, 0: (2 + .5 + 2 + 2) of 8 pairs
+    truth = plain([1, 1, 1, 1, 1, 1, 0, 0], quorums=[Quorum((np.array([0, 1]), np.array([2, 3]), np.array([4, 5])), 2)])
+    assert named([8, 0, 5, 4, 1, 1, 2, 0], truth)["auroc"].value == pytest.approx(6.5 / 8)
+
+
+def grouped():
+    copied = document()
+    for i, name in ((1, "a0.h1"), (3, "a1.h0"), (4, "a1.h1")):
+        copied["nodes"][i] = node(name, "in", "carry", "spare", 1)
+    copied["nodes"][3]["classes"]["operand"] = "in"
+    copied["edges"] = [
+        edge("input", "a0.h1", "v", group="spare"),
+        edge("a0.h1", "logits", None, group="spare"),
+        edge("m0", "a1.h0", "k", group="spare"),
+        edge("a0.h0", "m0", None),
+    ]
+    copied["edges_out"]["count"] = 42
+    copied["groups"] = [{"name": "spare", "members": ["a0.h1", "a1.h0", "a1.h1"], "quorum": 1, "meaning": "backup"}]
+    return read_truth_document(copied)
+
+
+def test_groups_become_quorums_of_nodes_of_classes_and_of_edges():
+    def found(space):
+        truth = truth_of(grouped(), space)
+        return [([[space.name(int(i)) for i in member] for member in q.members], q.needed) for q in truth.quorums]
+
+    nodes = ComponentSpace(Granularity.NODE, SHAPE)
+    assert found(nodes) == [([["a0.h1"], ["a1.h0"], ["a1.h1"]], 1)]
+    # only one member acts at the operand: nothing to choose from there
+    classes = ComponentSpace(Granularity.NODE, SHAPE, ("operand", "last"))
+    assert found(classes) == [([["a0.h1@last"], ["a1.h0@last"], ["a1.h1@last"]], 1)]
+    edges = ComponentSpace(Granularity.EDGE, SHAPE)
+    assert found(edges) == [([["input->a0.h1<v>", "a0.h1->logits"], ["m0->a1.h0<k>"]], 1)]
+
+
+def test_cancelling_groups_are_left_out():
+    truth = truth_of(read_truth_document(document()), ComponentSpace(Granularity.NODE, SHAPE))
+    assert truth.quorums == ()
 
 
 def test_estimates_agree_with_scikit_learn_on_the_counted_components():
