@@ -69,8 +69,10 @@ class _Question:
     def cells(self) -> Select[Any]:
         """The cells that answer: `key`, `entry_id`, `status`, `scoring_version`, `weight`."""
         part, cell = self.required().subquery().c, schema.cell.c
-        return select(cell.key, cell.entry_id, cell.status, cell.scoring_version, part.weight).join(
-            part.question.table, (cell.question == part.question) & (cell.seed == part.seed)
+        return (
+            select(cell.key, cell.entry_id, cell.status, cell.scoring_version, part.weight)
+            .join(part.question.table, (cell.question == part.question) & (cell.seed == part.seed))
+            .order_by(part.question, part.seed, cell.key)  # equal entries get equal sums
         )
 
 

@@ -2,7 +2,7 @@
 
 SQLite: the driver is in autocommit; the writing engine begins with `BEGIN IMMEDIATE`, so that no reader upgrades into a
 deadlock and table changes roll back too; the reading engine opens the file with `mode=ro` and begins with a plain
-`BEGIN`, one snapshot per transaction. PostgreSQL: writers take one advisory lock per transaction instead.
+`BEGIN`, one snapshot per transaction. PostgreSQL: writers take turns by an advisory lock, readers have read-only transactions.
 """
 
 import os
@@ -62,13 +62,12 @@ def reading_engine(location: Location) -> Engine:
         PrerequisiteError: the driver of a server URL is not installed.
     """
     if location.file is None:
-        return _server_engine(location)
+        return _server_engine(location).execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
     file = location.file
-    if not file.exists():
+    if not check_file(file, writing=False):
         raise UnusableDatabase(
             f"There is no results database at {file}. Make one with 'bench evaluate', or check --db."
         )
-    check_file(file, writing=False)
     if _write_ahead(file) and not os.access(file.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UnusableDatabase(
             f"The results database {file} is a live one in a folder that cannot be written, so it cannot be read there. "

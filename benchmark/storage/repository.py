@@ -1,7 +1,7 @@
 """The results of one database: what the runner writes and everybody reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from arithloc.benchmark.storage import queries, schema, writing
 from arithloc.benchmark.storage.artifacts import Artifacts
 from arithloc.benchmark.storage.atomic import sweep
 from arithloc.benchmark.storage.cellrows import CellRows, cell_rows
-from arithloc.benchmark.storage.connection import reading_engine, writing_engine
+from arithloc.benchmark.storage.connection import check_file, reading_engine, writing_engine
 from arithloc.benchmark.storage.digest import largest_difference, tolerance
 from arithloc.benchmark.storage.errors import clear_errors
 from arithloc.benchmark.storage.location import Location, locate
@@ -91,22 +91,24 @@ class Repository:
             NetworkFilesystem: a SQLite file on a network disk.
         """
         location = locate(database, results)
-        with clear_errors(location):
-            reader = None
-            if read_only or location.file is None or location.file.exists():
+        with clear_errors(location), ExitStack() as undo:
+            reader = writer = None
+            if read_only or location.file is None or check_file(location.file, writing=False):
                 reader = reading_engine(location)
-                current = check_schema(reader, location)
-                if read_only and not current:
+                undo.callback(reader.dispose)
+                if not check_schema(reader, location) and read_only:
                     raise UnusableDatabase(
                         f"The results database {location.shown} is empty or of an older arithloc. "
                         "Run 'bench evaluate' on it once to bring it up to date."
                     )
-                if read_only:
-                    return cls(location, reader, None)
-            writer = writing_engine(location)
-            migrate(writer, location)
-            sweep(location.results / "tmp")
-            return cls(location, reader or reading_engine(location), writer)
+            if not read_only:
+                writer = writing_engine(location)
+                undo.callback(writer.dispose)
+                migrate(writer, location)
+                sweep(location.results / "tmp")
+            repository = cls(location, reader or reading_engine(location), writer)
+            undo.pop_all()
+            return repository
 
     def close(self) -> None:
         """Ends all connections."""

@@ -149,6 +149,10 @@ def test_files_without_permission_are_refused_and_unchanged(folder):
             Repository.open(folder / "new" / "results.db")
         with pytest.raises(UnusableDatabase, match="bench export"):
             Repository.open(file, read_only=True)
+        folder.chmod(0o000)
+        for read_only in (False, True):
+            with pytest.raises(UnusableDatabase, match="cannot be read: Permission denied"):
+                Repository.open(file, read_only=read_only)
         folder.chmod(0o700)
     assert file.read_bytes() == before
 
