@@ -2,5 +2,7 @@
 
 from typing import Final
 
+__all__ = ["SCORING_VERSION"]
+
 SCORING_VERSION: Final = 1
 """Raised when a score of the same measurements may change; part of the key of every cell."""
