@@ -34,7 +34,7 @@ class Ranking:
     Attributes:
         low, high: rank interval of each entry.
         beats: whether entry i is separated from and better than entry j.
-        critical: c, in standard deviations of a difference; 0 where nothing can be compared.
+        critical: c, in standard deviations of a difference; 0 for a single entry, infinite without replicates.
         order: entries by point value, best first; inside a tie this order means nothing.
     """
 
@@ -72,7 +72,8 @@ def rank(
 
     Args:
         values: point value of each entry.
-        replicates: bootstrap replicates, column b of all entries from the same resample.
+        replicates: bootstrap replicates, column b of all entries from the same resample; with fewer than two of them
+            nothing is separated.
         higher_is_better: direction of the score.
 
     Example: one clear winner among three, the others not separable
@@ -84,23 +85,22 @@ def rank(
     """
     sign = 1.0 if higher_is_better else -1.0
     values, replicates = sign * values, sign * replicates
-    n = len(values)
+    n, n_draws = replicates.shape
     se = np.zeros((n, n))
-    extreme = np.zeros(replicates.shape[1])
+    extreme = np.zeros(n_draws)
     rounding = ROUNDING * max(1.0, float(np.abs(values).max(initial=0.0)))
-    for i in range(n - 1):
+    for i in range(n - 1 if n_draws > 1 else 0):
         differences = replicates[i] - replicates[i + 1 :]
         means = differences.mean(axis=1, keepdims=True)
         differences -= means
-        spread = np.sqrt((differences**2).sum(axis=1) / max(replicates.shape[1] - 1, 1))
+        spread = np.sqrt((differences**2).sum(axis=1) / (n_draws - 1))
         se[i, i + 1 :] = se[i + 1 :, i] = np.where(spread > rounding, spread, 0.0)
         compared = spread > rounding
         differences += means - (values[i] - values[i + 1 :])[:, None]
         distances = np.abs(differences[compared]) / spread[compared, None]
         np.maximum(extreme, distances.max(axis=0, initial=0.0), out=extreme)
-    critical = float(np.quantile(extreme, CONFIDENCE))
-    gaps = values[:, None] - values
-    beats = gaps > np.maximum(critical * se, rounding)
+    critical = float(np.quantile(extreme, CONFIDENCE)) if n_draws > 1 else np.inf
+    beats = values[:, None] - values > (np.maximum(critical * se, rounding) if n_draws > 1 else np.inf)
     return Ranking(
         low=1 + beats.sum(axis=0),
         high=n - beats.sum(axis=1),

@@ -9,6 +9,8 @@ from arithloc.benchmark.api.errors import MetricError
 
 PERSISTENCE = 0.9
 """p of rank-biased overlap: weight of each rank relative to the one above."""
+MIN_SEEDS = 3
+"""Seeds needed to speak of their spread."""
 
 
 def jaccard(a: Bool[ndarray, " comp"], b: Bool[ndarray, " comp"]) -> float:
@@ -77,6 +79,11 @@ def spearman(a: Float[ndarray, " comp"], b: Float[ndarray, " comp"]) -> float | 
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(spearmanr(a, b).statistic)
+
+
+def seed_spread(values: Float[ndarray, " seed"]) -> float | None:
+    """Standard deviation of a score over seeds of the method, None for fewer than 3; never part of an interval."""
+    return float(values.std(ddof=1)) if len(values) >= MIN_SEEDS else None
 
 
 def _agreement(a: Int[ndarray, " comp"], b: Int[ndarray, " comp"], depth: int) -> Float[ndarray, " depth"]:

@@ -86,6 +86,13 @@ def test_one_entry_has_rank_one():
     assert (found.low.tolist(), found.high.tolist(), found.critical) == ([1], [1], 0)
 
 
+@pytest.mark.parametrize("draws", [0, 1])
+def test_without_replicates_nothing_is_separated(draws):
+    found = rank(np.array([0.9, 0.1]), np.array([[0.9], [0.1]])[:, :draws])
+    assert (found.low.tolist(), found.high.tolist()) == ([1, 1], [2, 2]) and found.tied.all()
+    assert found.order.tolist() == [0, 1]
+
+
 def test_a_worse_entry_never_improves_anyones_bound_beyond_the_joint_correction():
     rng = np.random.default_rng(1)
     values = np.array([0.9, 0.8, 0.5])

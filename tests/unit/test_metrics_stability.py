@@ -19,6 +19,7 @@ from arithloc.benchmark.metrics.stability import (
     overlap_above_chance,
     overlap_at,
     rank_biased_overlap,
+    seed_spread,
     spearman,
 )
 from arithloc.benchmark.metrics.tiers import passes_gate, tier_mean
@@ -94,6 +95,12 @@ def test_spearman_is_pearson_of_average_ranks(rows):
         assert spearman(a, b) is None
     else:
         assert spearman(a, b) == pytest.approx(np.corrcoef(rankdata(a), rankdata(b))[0, 1], abs=1e-12)
+
+
+def test_spread_over_seeds():
+    # mean 2, deviations -1, 0, 1: sqrt(2 / 2)
+    assert seed_spread(np.array([1.0, 2, 3])) == pytest.approx(1)
+    assert seed_spread(np.array([1.0, 2])) is None
 
 
 # ---- transfer and specificity -----------------------------------------------------------------------------------------
