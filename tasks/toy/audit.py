@@ -106,6 +106,7 @@ class Audit:
         self.nodes, self.edges = node_labels(built), edge_labels(built)
         self.certificates: list[Certificate] = []
         self.document = structure(name, built)
+        self.groups = [g for g in self.document["groups"] if set(g["members"]) <= set(self.nodes)]
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Generator for one check."""
@@ -146,7 +147,7 @@ class Audit:
         self.certify(3, "joint resampling of all nodes that are out", self.joint)
         self.certify(4, "variable swaps and resampling among equal values", self.swaps)
         self.certify(5, "edges measured equal edges derived from the weights", self.all_edges)
-        for group in self.document["groups"]:
+        for group in self.groups:
             self.certify(3, f"group {group['name']}", lambda group=group: self.group(group))
         self.certify(6, "controls that must fail", self.controls)
         self.certify(7, "effects under resampling, mean and zero", self.cross)
@@ -204,7 +205,7 @@ class Audit:
     def joint(self) -> tuple[bool, int, float | None, float | None]:
         """Check 3; with a quorum, jointly with any members that it can spare."""
         outside = [node for node, label in self.nodes.items() if label.label == "out"]
-        sets = [[*outside, *spare] for spare in groups.spares(self.document["groups"])]
+        sets = [[*outside, *spare] for spare in groups.spares(self.groups)]
         tally = measure.joint_effect(self.batches(self.plan.joint, "joint"), sets, 3, self.rng("joint sources"))
         return tally.flipped == 0, tally.total, tally.flip, 0.0
 
@@ -261,7 +262,7 @@ class Audit:
         inside = tuple(node for node, label in self.nodes.items() if label.label == "in")
         outside = tuple(node for node, label in self.nodes.items() if label.label == "out")
         essential = frozenset(node for node in inside if not self.nodes[node].quorum)
-        quorum = [group for group in self.document["groups"] if group["meaning"] == "majority"]
+        quorum = [group for group in self.groups if group["meaning"] == "majority"]
         moved = tuple(quorum[0]["members"][:2]) if quorum else (min(essential),)
         return Claim(inside, essential, outside, self.elsewhere(essential), moved)
 

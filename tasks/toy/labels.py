@@ -30,10 +30,18 @@ class Edge:
     receiver: str
     slot: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Name in the edge space, as `a0.h1->a1.h2<q>`."""
+        return f"{self.sender}->{self.receiver}" + (f"<{self.slot}>" if self.slot else "")
+
 
 @dataclass(frozen=True)
 class EdgeLabel:
-    """Truth about an edge: `in`, `static` (its content never varies) or `undecided`; all other edges are `out`."""
+    """Truth about an edge: `in`, `static` (its content never varies) or `undecided`; all other edges are `out`.
+
+    Edges of a group of nodes form groups of their own, one per slot (`carry.k`, `carry.v`) and one for their writes.
+    """
 
     label: str
     group: str | None = None
@@ -152,7 +160,8 @@ def edge_labels(built: Compiled) -> dict[Edge, EdgeLabel]:
             continue
         grouped = next((end for end in ends if end.group), None)
         label = "undecided" if "undecided" in labels else "in"
-        found[edge] = EdgeLabel(label, grouped.group if grouped else None, grouped.quorum if grouped else None)
+        group = f"{grouped.group}.{edge.slot or 'write'}" if grouped else None
+        found[edge] = EdgeLabel(label, group, grouped.quorum if grouped else None)
     return found
 
 

@@ -46,8 +46,8 @@ def column_states(recipe: Recipe, state: TriState) -> tuple[Neuron, ...]:
     total = added({"A": 1.0, "VAL": 1.0}, weights)
     units = [
         Neuron(total, bias - 8, tr),
-        Neuron(total, bias - 9, added(times(-2, tr), gen)),
-        Neuron(total, bias - 10, added(tr, times(-1, gen))),
+        Neuron(total, bias - 9, added(times(-2.0, tr), gen)),
+        Neuron(total, bias - 10, added(tr, times(-1.0, gen))),
     ]
     if recipe.subtracts:
         weights, bias = column_gate(recipe, minus=True)
@@ -55,10 +55,10 @@ def column_states(recipe: Recipe, state: TriState) -> tuple[Neuron, ...]:
         down = added({"A": -1.0, "VAL": 1.0}, weights)
         units += [
             Neuron(up, bias + 1, tr),
-            Neuron(up, bias, added(times(-2, tr), pos)),
-            Neuron(up, bias - 1, added(tr, times(-1, pos))),
+            Neuron(up, bias, added(times(-2.0, tr), pos)),
+            Neuron(up, bias - 1, added(tr, times(-1.0, pos))),
             Neuron(down, bias, gen),
-            Neuron(down, bias - 1, times(-1, gen)),
+            Neuron(down, bias - 1, times(-1.0, gen)),
         ]
     return tuple(units)
 

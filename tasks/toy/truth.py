@@ -126,11 +126,15 @@ def _edges(built: Compiled) -> list[dict[str, Any]]:
 
 
 def _groups(built: Compiled) -> list[dict[str, Any]]:
-    ids, found = role_ids(built), {}
-    for role in built.program.heads:
-        if role.group:
-            row = {"name": role.group, "members": [], "quorum": role.quorum or 0, "meaning": MEANINGS[role.group]}
-            found.setdefault(role.group, row)["members"].append(ids[role.name])
+    """Groups of nodes, and those of the edges at them."""
+    ids = role_ids(built)
+    members = [(role.group, role.quorum, ids[role.name]) for role in built.program.heads]
+    members += [(label.group, label.quorum, edge.name) for edge, label in edge_labels(built).items()]
+    found: dict[str, dict[str, Any]] = {}
+    for group, quorum, member in members:
+        if group:
+            row = {"name": group, "members": [], "quorum": quorum or 0, "meaning": MEANINGS[group.split(".")[0]]}
+            found.setdefault(group, row)["members"].append(member)
     return list(found.values())
 
 

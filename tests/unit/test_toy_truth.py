@@ -1,0 +1,75 @@
+"""Shipped truth documents: complete, valid, and what the recipes say."""
+
+import json
+from importlib.resources import files
+
+import pytest
+
+from arithloc.benchmark.api import Problem
+from arithloc.benchmark.metrics.truth_document import read_truth_document
+from arithloc.tasks.toy.certify import as_text
+from arithloc.tasks.toy.compiled import compile_circuit
+from arithloc.tasks.toy.models import SOURCES, CompiledSource
+from arithloc.tasks.toy.truth import structure
+
+NAMES = [source.name for source in SOURCES]
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return {source.name: source.truth() for source in SOURCES}
+
+
+def test_the_release_set_is_complete():
+    assert NAMES == [f"toy-a-base-{i}" for i in range(1, 9)] + [f"toy-a-stress-{i}" for i in range(1, 17)]
+    shipped = {entry.name for entry in (files("arithloc.tasks.toy") / "circuits").iterdir()}
+    assert shipped == {f"{name}.json" for name in NAMES}
+
+
+def test_every_document_follows_the_schema(documents):
+    for name, document in documents.items():
+        assert read_truth_document(document).id == name
+
+
+def test_every_check_passed(documents):
+    for document in documents.values():
+        assert all(certificate["passed"] for certificate in document["certificates"])
+        assert {certificate["check"] for certificate in document["certificates"]} == set(range(1, 10))
+        assert all(control["passed"] for control in document["controls"])
+        assert document["behaviour"]["wrong"] == 0
+        assert all(variable["iia"] == 1.0 for variable in document["variables"])
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+def test_rebuilt_labels_equal_the_shipped_ones(source: CompiledSource, documents):
+    """Everything but the measurements follows from the recipe."""
+    measured = {"effect", "flip", "dlogit", "iia"}
+
+    def unmeasured(value):
+        if isinstance(value, dict):
+            return {k: unmeasured(v) for k, v in value.items() if k not in measured}
+        return [unmeasured(v) for v in value] if isinstance(value, list) else value
+
+    shipped = documents[source.name]
+    for key, value in json.loads(json.dumps(structure(source.name, compile_circuit(source.recipe)))).items():
+        if key != "tolerance":
+            assert unmeasured(shipped[key]) == unmeasured(value), key
+
+
+def test_labels_agree_with_measured_effects(documents):
+    for document in documents.values():
+        for node in document["nodes"]:
+            flip = node["effect"]["resample"]["flip"]
+            assert (flip > 0) == (node["label"] != "out" and node["quorum"] is None), (document["id"], node["id"])
+
+
+def test_a_problem_has_no_truth():
+    assert not [name for name in Problem.__dataclass_fields__ if "truth" in name or "circuit" in name]
+
+
+def test_text_is_json_again():
+    document = {"schema": 1, "rows": [{"a": 1.5}, {"a": None}], "empty": [], "name": "x"}
+    assert json.loads(as_text(document)) == document
+    assert as_text(document).count("\n") == 9
+    with pytest.raises(ValueError, match="JSON"):
+        as_text({"bad": float("nan")})
