@@ -59,10 +59,11 @@ def check_results(db: str, results: Path | None) -> None:
     Raises:
         UnusableDatabase: missing, no database, or empty.
     """
+    from arithloc.benchmark.cli.counts import cell_counts
     from arithloc.benchmark.storage.repository import Repository
 
     with Repository.open(db, results, read_only=True) as repository:
-        if not repository.counts():
+        if not cell_counts(repository):
             raise UnusableDatabase(
                 f"The results database {repository.location.shown} has no cells yet. Make some with 'bench evaluate'."
             )

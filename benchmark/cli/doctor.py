@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,6 +117,7 @@ def _cache() -> Iterator[Finding]:
 
 
 def _database(db: str, results: Path | None) -> Iterator[Finding]:
+    from arithloc.benchmark.cli.counts import cell_counts
     from arithloc.benchmark.storage.filesystem import check_local
     from arithloc.benchmark.storage.integrity import orphans, problems
     from arithloc.benchmark.storage.location import locate
@@ -130,7 +131,7 @@ def _database(db: str, results: Path | None) -> Iterator[Finding]:
             yield Finding(NOTE, "database", f"{location.shown} is not there yet; 'bench evaluate' makes it")
             return
     with Repository.open(db, results, read_only=True) as repository:
-        counts = ", ".join(f"{n} {status}" for status, n in sorted(repository.counts().items())) or "no cells"
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(cell_counts(repository).items())) or "no cells"
         yield Finding(GOOD, "database", f"{location.shown}: {counts}")
         for problem in problems(repository):
             yield Finding(BAD, "database", problem)
@@ -154,11 +155,15 @@ def _model(name: str) -> Iterator[Finding]:
         yield Finding(GOOD, "tokenizer", f"numbers after {start}: {single_token_numbers(loaded.tokenizer, text)}")
 
 
-def single_token_numbers(tokenizer: object, prefix: str) -> str:
-    """How far whole numbers are one token each behind a prefix: `0..9`, or `none`."""
-    encode = tokenizer.encode  # type: ignore[attr-defined]  # a Hugging Face tokenizer
-    before = len(encode(prefix, add_special_tokens=False))
-    limit = 0
-    while limit < 1000 and len(encode(f"{prefix}{limit}", add_special_tokens=False)) == before + 1:
-        limit += 1
+def single_token_numbers(tokenizer: Any, prefix: str) -> str:
+    """How far whole numbers are one token each behind a prefix: `0..9 are one token each`."""
+
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False))
+
+    try:
+        before = length(prefix)
+        limit = next(n for n in range(1001) if n == 1000 or length(f"{prefix}{n}") != before + 1)
+    except Exception as error:  # a tokenizer without an unknown token raises on characters that it does not have
+        return f"cannot be asked: {one_line(error)}"
     return "none is one token" if limit == 0 else f"0..{limit - 1} are one token each"

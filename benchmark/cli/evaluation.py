@@ -13,6 +13,7 @@ from types import FrameType
 from rich.console import Console
 
 from arithloc.benchmark.api.errors import BadOption, quoted
+from arithloc.benchmark.cli.counts import stored_questions
 from arithloc.benchmark.cli.document import run_document
 from arithloc.benchmark.cli.guard import INTERRUPTED
 from arithloc.benchmark.cli.progress import display_for
@@ -23,10 +24,14 @@ from arithloc.benchmark.runner.job import SurveyRequest
 from arithloc.benchmark.runner.local import LocalExecutor
 from arithloc.benchmark.runner.plan import Grid, Plan, PlannedCell, make_plan
 from arithloc.benchmark.runner.recorder import Recorder
+from arithloc.benchmark.runner.suites import get_suite
+from arithloc.benchmark.runner.truth import truth_document
+from arithloc.benchmark.storage.keys import question_key
 from arithloc.benchmark.storage.location import locate
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary
 from arithloc.benchmark.storage.records import Status
 from arithloc.benchmark.storage.repository import Repository
+from arithloc.benchmark.storage.suites import SuiteRecord
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def run(request: GridRequest, settings: Settings) -> int:
     try:
         plan = _plan(request, executor, notes)
         stored = {} if repository is None else repository.statuses([cell.job.key for cell in plan.cells])
-        pending = [cell for cell in plan.cells if _is_due(stored.get(cell.job.key), settings.retry)]
+        retry = settings.retry | ({Status.FAILED.value} if request.force_incapable else set())
+        pending = [cell for cell in plan.cells if _is_due(stored.get(cell.job.key), retry)]
         print_refusals(plan.refusals, notes)
         if settings.dry_run:
             print_plan(plan.cells, stored, pending, out, as_json=settings.as_json)
@@ -78,6 +84,7 @@ def run(request: GridRequest, settings: Settings) -> int:
             finished = _run_cells(pending, executor, repository, notes)
     finally:
         executor.close()
+    _publish(request, plan, repository)
     rows = repository.cells(CellFilter(keys=[cell.job.key for cell in plan.cells]))
     if settings.as_json:
         out.print_json(data=run_document(rows, plan.refusals, repository.location.shown, interrupted=not finished))
@@ -164,6 +171,23 @@ def _plan(request: GridRequest, executor: Executor, notes: Console) -> Plan:
         force_incapable=request.force_incapable,
     )
     return make_plan(grid, surveys)
+
+
+def _publish(request: GridRequest, plan: Plan, repository: Repository) -> None:
+    """Stores what boards and pages need beside the cells: the questions of this run, and the circuits of its toys."""
+    specs = [cell.spec for cell in plan.cells]
+    toys = {cell.job.model: cell.spec.model for cell in plan.cells if cell.spec.model.is_toy}
+    for name, record in toys.items():
+        document = truth_document(name)
+        if document is not None:
+            repository.put_truth(record, document)
+    if request.is_suite:
+        suite = get_suite(request.suite)
+        repository.put_suite(SuiteRecord(suite.name, suite.version, suite.summary), specs)
+    else:
+        known = stored_questions(repository)
+        if any(question_key(spec) not in known for spec in specs):
+            repository.put_suite(SuiteRecord("custom", "1", "Cells chosen on the command line."), specs)
 
 
 def _is_due(status: Status | None, retry: frozenset[str]) -> bool:

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
@@ -12,7 +13,7 @@ from arithloc.benchmark.api.registry import one_line
 
 INTERRUPTED = 130
 
-_ParseError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_ParseError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     except ArithlocError as error:
         return _failed(str(error), error.exit_code, debug)
     except _ParseError as error:
-        return _failed(error.format_message(), UsageError.exit_code, debug)  # type: ignore[attr-defined]  # click's own
+        return _failed(error.format_message(), UsageError.exit_code, debug)
     except Exception as error:  # anything else is a bug: one line names it, the traceback is on request
         return _failed(f"unexpected {one_line(error)}. Run again with --debug for the details.", 1, debug)
 

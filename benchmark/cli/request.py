@@ -17,6 +17,7 @@ class GridRequest:
 
     Attributes:
         suite: name of the suite that the defaults come from.
+        is_suite: the grid is that of the suite, nothing added and nothing left out.
         methods: method references with their options.
         tasks: task references with their options.
         models: model references.
@@ -31,6 +32,7 @@ class GridRequest:
     """
 
     suite: str
+    is_suite: bool
     methods: tuple[Reference, ...]
     tasks: tuple[Reference, ...]
     models: tuple[str, ...]
@@ -77,6 +79,8 @@ def grid_request(
         effort = replace(effort, n_discovery=limit, n_evaluation=limit)
     return GridRequest(
         suite=base.name,
+        is_suite=not any((methods, tasks, models, granularities, ablations, seeds, options, limit))
+        and dtype in (None, base.dtype),
         methods=tuple(dict.fromkeys(method_references)),
         tasks=tuple(dict.fromkeys(task_references)),
         models=tuple(dict.fromkeys(models or base.models)),

@@ -20,16 +20,13 @@ from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.choices import instantiate
 from arithloc.benchmark.runner.job import Job
 from arithloc.benchmark.runner.oracle import oracle_scores
-from arithloc.benchmark.runner.pairs import PairSet
+from arithloc.benchmark.runner.pairs import MIN_CORRECT, PairSet
 from arithloc.benchmark.runner.refusal import CannotScore
 from arithloc.benchmark.runner.scoring import score
 from arithloc.benchmark.runner.seeds import seed_of
 from arithloc.benchmark.runner.suites import ORACLE
 from arithloc.benchmark.runner.truth import truth_for
 from arithloc.benchmark.storage.records import CellResult
-
-MIN_CORRECT = 0.75
-"""Share of pairs that a model must answer correctly for its circuit to be worth asking for."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def check_pairs(job: Job, pairs: PairSet) -> None:
     Raises:
         CannotScore: as `run_cell`.
     """
-    if pairs.kept is not None and pairs.kept < MIN_CORRECT and not job.force_incapable:
+    if pairs.too_few_correct and not job.force_incapable:
         raise CannotScore(
             "model-cannot",
             f"Expected {job.model} to answer at least {MIN_CORRECT:.0%} of the pairs, found {pairs.kept:.0%}. "

@@ -1,7 +1,7 @@
 """What an executor is: something that surveys models and runs jobs, one outcome per job."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.runner.choices import Choices
@@ -10,6 +10,7 @@ from arithloc.benchmark.runner.outcome import Outcome
 from arithloc.benchmark.runner.survey import Refused, Survey
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how the jobs go. Called from the thread that called `run`."""
 
@@ -26,6 +27,7 @@ class Listener(Protocol):
         ...
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs jobs somewhere. A failing job never raises; a machine that cannot run any job does (`RunError`)."""
 

@@ -12,6 +12,9 @@ from arithloc.benchmark.api import Progress, PromptPair
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.storage.records import DatasetRecord
 
+MIN_CORRECT = 0.75
+"""Share of pairs that a model must answer correctly for its circuit to be worth asking for."""
+
 
 @dataclass(frozen=True)
 class PairSet:
@@ -47,6 +50,11 @@ class PairSet:
         if self.discovery_drawn is None or self.evaluation_drawn is None:
             return None
         return (len(self.discovery) + len(self.evaluation)) / (len(self.discovery_drawn) + len(self.evaluation_drawn))
+
+    @property
+    def too_few_correct(self) -> bool:
+        """Whether the model answers fewer pairs than its circuit is worth asking for."""
+        return self.kept is not None and self.kept < MIN_CORRECT
 
     def records(self) -> tuple[DatasetRecord, DatasetRecord]:
         """Discovery and evaluation data as they are stored; counts are those of the drawn pairs."""

@@ -67,9 +67,10 @@ def score(
         name: rows.readout(name, readings.metric(name)) for name in dict.fromkeys((job.metric, *_STORED_METRICS))
     }
     measured = measure(job, curves, readouts, pairs)
+    cautions = ("model-cannot",) if pairs.too_few_correct else ()
     agreement, roc = against_truth(scores, truth, seed_of(job.key, "null")) if truth else ((), ())
     return Scored(
-        scores=tuple(map(score_record, (*measured.estimates, *agreement))),
+        scores=tuple(score_record(estimate, cautions) for estimate in (*measured.estimates, *agreement)),
         curve=tuple(map(curve_point, measured.curve)),
         replicates=measured.replicates,
         pair_values={
@@ -195,12 +196,12 @@ def measure(job: Job, curves: Curves, readouts: Mapping[str, Readout], pairs: Pa
         raise CannotScore("no-effect", str(error)) from None
 
 
-def score_record(estimate: Estimate) -> ScoreRecord:
-    """An estimate as it is stored."""
-    fields = asdict(estimate)
+def score_record(estimate: Estimate, cautions: tuple[str, ...] = ()) -> ScoreRecord:
+    """An estimate as it is stored, with further cautions."""
     return ScoreRecord(
         **{
-            **fields,
+            **asdict(estimate),
+            "flags": (*estimate.flags, *cautions),
             "ranking_rule": RankingRule(estimate.ranking_rule),
             "direction": Direction(estimate.direction),
         }

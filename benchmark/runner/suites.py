@@ -26,6 +26,7 @@ class Suite:
         effort: numbers of pairs, draws and sizes.
         dtype: floating-point type of the models.
         timeout: wall-clock limit of one cell in seconds, loading not counted.
+        version: raised when the grid changes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     dtype: str = "float32"
     timeout: float = 3600.0
+    version: str = "1"
 
 
 BUILT_IN_METHODS = ("random", "activation-norm", "mediation", "path-patching", "cna")

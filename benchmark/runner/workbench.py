@@ -97,7 +97,7 @@ class Workbench:
             if is_out_of_memory(error):
                 release_memory()
                 return Failure.of(OutOfMemory.__name__, f"Memory ran out: {one_line(error)}. Use a smaller --limit.")
-            return Failure.of(type(error).__name__, one_line(error), traceback.format_exc())
+            return Failure.of(type(error).__name__, str(error) or "no message", traceback.format_exc())
 
     def _load(self, reference: str, dtype: str) -> SubjectModel:
         if self._model is not None and self._loaded == (reference, dtype):
