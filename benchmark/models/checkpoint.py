@@ -60,7 +60,7 @@ def find(reference: str, cache: Path) -> Checkpoint:
     path = Path(reference).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return Checkpoint(path.stem, path)
-    if path.is_dir():
+    if reference and path.is_dir():
         return _with_weights(Checkpoint(path.resolve().name, path))
     looks_local = reference.startswith((".", "/", "~")) or path.suffix == ".gguf" or path.exists()
     if looks_local or not _HUB_ID.fullmatch(reference):

@@ -29,9 +29,8 @@ from arithloc.benchmark.models.validation import validate
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 HALF = ("float16", "bfloat16")
+_VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _PINNABLE = ("eager", "sdpa")
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError)
-"""What `from_pretrained` raises on files that it cannot use."""
 
 
 def load(reference: str, *, device: str = "cpu", dtype: str = "float32", cache: Path | None = None) -> SubjectModel:
@@ -97,26 +96,28 @@ def _config(checkpoint: Checkpoint) -> Any:
         # transformers would ask to run the repository's own code for a model type that it does not know
         text = (checkpoint.path / "config.json").read_text()
         try:
-            raw = json.loads(text)
-        except ValueError as error:
+            model_type = json.loads(text)["model_type"]
+        except (ValueError, KeyError, TypeError) as error:
             raise _unusable(checkpoint, error) from error
-        family(str(raw.get("model_type", "")))
+        family(str(model_type))
     source, options = _source(checkpoint)
     try:
         return AutoConfig.from_pretrained(source, **options)
-    except _LOADING_ERRORS as error:
+    except Exception as error:  # a stranger's files can make transformers raise anything
         raise _unusable(checkpoint, error) from error
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Any:
+    # for some families transformers makes up an almost empty tokenizer where there is no file
+    if not checkpoint.is_gguf and not any((checkpoint.path / name).is_file() for name in _VOCABULARY_FILES):
+        raise _no_tokenizer(checkpoint, "no tokenizer file")
     source, options = _source(checkpoint)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except _LOADING_ERRORS as error:
+    except Exception as error:  # a stranger's files can make transformers raise anything
         raise _no_tokenizer(checkpoint, one_line(error)) from error
-    # without any tokenizer file transformers builds an empty one for some families
-    if not tokenizer.is_fast or len(tokenizer) < 2:
-        raise _no_tokenizer(checkpoint, f"{type(tokenizer).__name__} with {len(tokenizer)} tokens")
+    if not tokenizer.is_fast:
+        raise _no_tokenizer(checkpoint, f"{type(tokenizer).__name__}, which is slow")
     return tokenizer
 
 
@@ -144,7 +145,7 @@ def _module(checkpoint: Checkpoint, config: Any, device: str, dtype: torch.dtype
         raise OutOfMemory(
             f"The model {quoted(checkpoint.name)} does not fit {device} as {dtype}. Use a smaller dtype or --device auto."
         ) from error
-    except _LOADING_ERRORS as error:
+    except Exception as error:  # a stranger's files can make transformers raise anything
         raise _unusable(checkpoint, error) from error
     if info["missing_keys"]:
         raise ModelError(

@@ -14,6 +14,9 @@ from arithloc.benchmark.api.errors import AdapterCheckFailed, quoted
 from arithloc.benchmark.models.anatomy import Anatomy, QKVLayout, anatomy_of
 from arithloc.benchmark.models.precision import keep_double
 
+_OUTPUT, _DOWN = "attention output projection", "MLP down projection"
+_REPAIR = "Correct the family's row in benchmark/models/anatomy.py."
+
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
@@ -79,12 +82,12 @@ class SubjectModel:
     @property
     def device(self) -> torch.device:
         """Device that token ids go to: the embedding's."""
-        return _weight(self.embedding).device
+        return _weight(self.embedding, "token embedding").device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights."""
-        return _weight(self.embedding).dtype
+        return _weight(self.embedding, "token embedding").dtype
 
     @cached_property
     def blocks(self) -> tuple[nn.Module, ...]:
@@ -118,7 +121,7 @@ class SubjectModel:
 
     def attention_output(self, layer: int) -> nn.Module:
         """Output projection of attention; its input is `z`, (..., n_heads * d_head)."""
-        return self._of_block(layer, self.anatomy.attention_output, "attention output projection")
+        return self._of_block(layer, self.anatomy.attention_output, _OUTPUT)
 
     def attention_write(self, layer: int) -> nn.Module:
         """Module whose output is what attention adds to the residual stream."""
@@ -130,7 +133,7 @@ class SubjectModel:
 
     def mlp_down(self, layer: int) -> nn.Module:
         """Down projection of the MLP; its input is the hidden activation, (..., d_mlp)."""
-        return self._of_block(layer, self.anatomy.mlp_down, "MLP down projection")
+        return self._of_block(layer, self.anatomy.mlp_down, _DOWN)
 
     def mlp_write(self, layer: int) -> nn.Module:
         """Module whose output is what the MLP adds to the residual stream."""
@@ -148,12 +151,12 @@ class SubjectModel:
 
     def output_weight(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
         """W_O by head: `z[h] @ output_weight[h]`, summed over heads and plus the bias, is the projection's output."""
-        weight = _in_out(self.attention_output(layer), self.anatomy)
+        weight = _in_out(self.attention_output(layer), _OUTPUT, self.anatomy)
         return weight.reshape(self.shape.n_heads, self.shape.d_head, self.shape.d_model)
 
     def down_weight(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
         """W_down: row n is what hidden unit n writes per unit of activation (before a post-norm, if there is one)."""
-        return _in_out(self.mlp_down(layer), self.anatomy)
+        return _in_out(self.mlp_down(layer), _DOWN, self.anatomy)
 
     @property
     def group_size(self) -> int:
@@ -247,9 +250,9 @@ def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
     blocks = list(_part(module, anatomy.blocks, "blocks").children())
     if not blocks:
         raise AdapterCheckFailed(f"Expected transformer blocks at {quoted(anatomy.blocks)}, found none. {_REPAIR}")
-    z_width, d_model = _in_out(_part(blocks[0], anatomy.attention_output, "attention output projection"), anatomy).shape
-    d_mlp, mlp_width = _in_out(_part(blocks[0], anatomy.mlp_down, "MLP down projection"), anatomy).shape
-    vocab, read_width = _weight(_part(module, anatomy.unembedding, "unembedding")).shape
+    z_width, d_model = _in_out(_part(blocks[0], anatomy.attention_output, _OUTPUT), _OUTPUT, anatomy).shape
+    d_mlp, mlp_width = _in_out(_part(blocks[0], anatomy.mlp_down, _DOWN), _DOWN, anatomy).shape
+    vocab, read_width = _weight(_part(module, anatomy.unembedding, "unembedding"), "unembedding").shape
     n_heads = int(config.num_attention_heads)
     n_kv_heads = int(getattr(config, "num_key_value_heads", None) or n_heads)
     if z_width % n_heads or n_heads % n_kv_heads or not d_model == mlp_width == read_width:
@@ -269,9 +272,6 @@ def shape_of(module: nn.Module, anatomy: Anatomy) -> ModelShape:
     )
 
 
-_REPAIR = "Correct the family's row in benchmark/models/anatomy.py."
-
-
 def _config(module: nn.Module) -> Any:
     config: Any = module.config
     return config.get_text_config()
@@ -286,16 +286,16 @@ def _part(root: nn.Module, path: str, what: str) -> nn.Module:
         ) from None
 
 
-def _weight(module: nn.Module) -> Tensor:
+def _weight(module: nn.Module, what: str) -> Tensor:
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         raise AdapterCheckFailed(
-            f"Expected a projection with a weight matrix, found {type(module).__name__}. {_REPAIR}"
+            f"Expected the {what} to have a weight matrix, found {type(module).__name__}. {_REPAIR}"
         )
     return weight
 
 
-def _in_out(module: nn.Module, anatomy: Anatomy) -> Tensor:
+def _in_out(module: nn.Module, what: str, anatomy: Anatomy) -> Tensor:
     """Weight of a projection as (in, out)."""
-    weight = _weight(module)
+    weight = _weight(module, what)
     return weight if anatomy.conv1d else weight.T

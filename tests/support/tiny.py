@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 import transformers
 from support import tiny_tokenizers
@@ -118,6 +119,41 @@ def folder(parent: Path, family: str, *, tokenizer: Any = None, **options: Any) 
     model(family, vocab=len(tokenizer), **options).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def gguf_file(parent: Path, *, tokenizer: Any = None, **options: Any) -> tuple[Path, Any]:
+    """Writes a tiny random Qwen2 as an unquantised GGUF file; returns the file and the model."""
+    tokenizer = tokenizer or tiny_tokenizers.digits(bos=False)
+    module = model("qwen2", vocab=len(tokenizer), **options)
+    path, settings = parent / "tiny-qwen2.gguf", module.config
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_block_count(settings.num_hidden_layers)
+    writer.add_context_length(settings.max_position_embeddings)
+    writer.add_embedding_length(settings.hidden_size)
+    writer.add_feed_forward_length(settings.intermediate_size)
+    writer.add_head_count(settings.num_attention_heads)
+    writer.add_head_count_kv(settings.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(settings.rms_norm_eps)
+    writer.add_rope_freq_base(settings.rope_parameters["rope_theta"])
+    writer.add_vocab_size(len(tokenizer))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.NORMAL] * len(tokens))
+    writer.add_token_merges(["\u0120 +"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    writer.add_pad_token_id(1)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, settings.num_hidden_layers)
+    for name, tensor in module.state_dict().items():
+        stem, _, kind = name.rpartition(".")
+        writer.add_tensor(f"{names.get_name(stem)}.{kind}", tensor.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path, module
 
 
 def set_config(path: Path, **fields: Any) -> None:
