@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from arithloc.benchmark.api.errors import MetricError
@@ -89,6 +89,7 @@ def test_equal_or_falling_sizes_and_an_empty_range_are_refused():
         area_weights(np.array([0.7]), lo=0.6)
 
 
+@settings(deadline=None)
 @given(curves())
 def test_area_equals_brute_force_and_stays_in_bounds(curve):
     f, sizes = curve
@@ -97,6 +98,7 @@ def test_area_equals_brute_force_and_stays_in_bounds(curve):
     assert found == pytest.approx(brute_force(f, sizes, n=2000), abs=len(sizes) * 1.5 / 2000)
 
 
+@settings(deadline=None)
 @given(curves(), st.integers(0, 11), st.floats(0, 1))
 def test_moving_f_towards_one_never_lowers_the_area(curve, at, step):
     f, sizes = curve
@@ -105,6 +107,7 @@ def test_moving_f_towards_one_never_lowers_the_area(curve, at, step):
     assert faithfulness_area(better, sizes) >= faithfulness_area(f, sizes) - 1e-12
 
 
+@settings(deadline=None)
 @given(curves())
 def test_replicates_are_areas_row_by_row(curve):
     f, sizes = curve
@@ -131,6 +134,7 @@ def test_ex_8f_hoyer():
     assert hoyer(np.array([1.0, 0, 0, 0])) == pytest.approx(1, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.floats(0.01, 100), st.randoms())
 def test_hoyer_is_bounded_and_ignores_scale_sign_and_order(values, scale, random):
     scores = np.array(values)
@@ -182,11 +186,13 @@ def test_weights_of_the_budgets():
     assert sum(w for w, k in zip(weights, BUDGETS, strict=True) if k >= 0.2) == pytest.approx(0.85, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=10))
 def test_cpr_and_cmd_add_up_while_f_stays_in_bounds(f):
     assert float(cpr(np.array(f)) + cmd(np.array(f))) == pytest.approx(0.999, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=10, max_size=10))
 def test_trapezoids_equal_a_loop(f):
     pieces = [(BUDGETS[i + 1] - BUDGETS[i]) * (f[i] + f[i + 1]) / 2 for i in range(9)]

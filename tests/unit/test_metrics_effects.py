@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import entropy
@@ -92,6 +92,7 @@ def test_variants_of_the_released_code():
     assert ie_abs_sum(p[:1], p[1:], q[:1], q[1:])[0] == pytest.approx(0.6)  # .3 + .3
 
 
+@settings(deadline=None)
 @given(PROBABILITY, PROBABILITY, PROBABILITY, PROBABILITY)
 def test_identities_of_the_indirect_effect(a, b, c, e):
     d, d2 = changes(a, b, c, e)
@@ -158,6 +159,7 @@ def test_ex_11_kl():
     assert recovery == pytest.approx(0.8659266, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, (2, 6), elements=st.floats(0.01, 1)), st.booleans())
 def test_kl_agrees_with_scipy_and_is_not_negative(raw, with_zero):
     p, q = raw

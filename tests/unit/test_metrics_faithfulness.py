@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -109,6 +109,7 @@ def test_knock_outs_are_non_empty_subsets_of_the_circuit():
     assert not knock_outs(np.zeros(6, dtype=bool), 3, np.random.default_rng(0)).any()
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, VALUES, st.floats(0.1, 10), st.floats(-5, 5))
 def test_f_is_invariant_to_positive_scale_and_shift_of_the_metric(circuit, full, empty, scale, shift):
     if full.mean() - empty.mean() < 0.1:
@@ -120,6 +121,7 @@ def test_f_is_invariant_to_positive_scale_and_shift_of_the_metric(circuit, full,
     assert faithfulness(empty, full, empty) == pytest.approx(0)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, VALUES, st.randoms())
 def test_order_of_pairs_does_not_matter(circuit, full, empty, random):
     if full.mean() - empty.mean() < 0.1:
@@ -130,6 +132,7 @@ def test_order_of_pairs_does_not_matter(circuit, full, empty, random):
     assert shuffled == pytest.approx(float(faithfulness(circuit, full, empty)), rel=1e-9, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, 20, elements=st.floats(-1e6, 1e6)))
 def test_bounded_lies_in_the_unit_interval_and_equals_its_definition(f):
     g = bounded(f)
@@ -137,6 +140,7 @@ def test_bounded_lies_in_the_unit_interval_and_equals_its_definition(f):
     assert g.tolist() == pytest.approx([max(0.0, min(x, 2 - x)) for x in f], abs=1e-9)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, VALUES)
 def test_pair_recovery_equals_a_loop(circuit, full, empty):
     expected = []

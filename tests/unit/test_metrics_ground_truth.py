@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -75,6 +75,7 @@ def test_mib_rescales_by_its_last_false_positive_rate():
         auroc_mib(kept[:, [0, 1, 4, 5]], positive[[0, 1, 4, 5]])
 
 
+@settings(deadline=None)
 @given(TIED)
 def test_agrees_with_scikit_learn_and_with_counting_pairs(rows):
     scores, positive = split(rows)
@@ -84,6 +85,7 @@ def test_agrees_with_scikit_learn_and_with_counting_pairs(rows):
     assert auroc(scores, positive) == pytest.approx(np.mean(pairs), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(TIED, st.randoms())
 def test_invariant_to_increasing_maps_and_to_the_order_of_components(rows, random):
     scores, positive = split(rows)
@@ -96,6 +98,7 @@ def test_invariant_to_increasing_maps_and_to_the_order_of_components(rows, rando
     assert auroc(positive * 1.0, positive) == average_precision(positive * 1.0, positive) == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=6), st.integers(1, 6))
 def test_expected_share_of_the_top_equals_averaging_over_all_tie_orders(rows, k):
     scores, positive = split(rows)

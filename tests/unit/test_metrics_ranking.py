@@ -48,6 +48,7 @@ def test_ex_24():
     assert kendall_tau_b(np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 4])) == pytest.approx(2 / 3, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 7), st.integers(2, 30), st.integers(0, 1000))
 def test_equals_a_slow_implementation(n, draws, seed):
     rng = np.random.default_rng(seed)
@@ -59,6 +60,7 @@ def test_equals_a_slow_implementation(n, draws, seed):
     assert found.critical == pytest.approx(c, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 8), st.integers(0, 1000), st.randoms())
 def test_permuting_entries_permutes_ranks_and_direction_mirrors_them(n, seed, random):
     rng = np.random.default_rng(seed)

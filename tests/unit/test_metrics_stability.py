@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
@@ -79,6 +79,7 @@ def test_ex_28_chance_overlap():
     assert overlap_at(np.array([3, 1, 2, 0]), np.array([1, 2, 0, 3]), 2) == 0.5
 
 
+@settings(deadline=None)
 @given(st.permutations(range(8)), st.permutations(range(8)), st.integers(1, 8))
 def test_overlaps_are_bounded_symmetric_and_one_for_equal_lists(a, b, depth):
     a, b = np.array(a), np.array(b)
@@ -88,6 +89,7 @@ def test_overlaps_are_bounded_symmetric_and_one_for_equal_lists(a, b, depth):
         assert measure(a, a, depth) == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=15))
 def test_spearman_is_pearson_of_average_ranks(rows):
     a, b = (np.array(column, dtype=float) for column in zip(*rows, strict=True))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control
 
@@ -27,6 +27,7 @@ def test_ex_16(wins, n, different, equivalent):
     assert p_equivalent(wins, n) == pytest.approx(equivalent, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.floats(0.05, 0.4), st.data())
 def test_p_values_equal_sums_over_outcomes(n, eps, data):
     wins = data.draw(st.integers(0, n))
@@ -87,6 +88,7 @@ def test_ex_17_hsic():
     assert sum(reached) / 24 == pytest.approx(2 / 24)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-5, 5, width=16), st.floats(-5, 5, width=16)), min_size=2, max_size=8))
 def test_hsic_equals_its_definition(rows):
     x, y = (np.array(column) for column in zip(*rows, strict=True))
@@ -172,6 +174,7 @@ def test_ex_20():
     np.testing.assert_allclose(benjamini_hochberg(p), [0.03, 0.04, 0.04], atol=1e-12)
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_adjustments_equal_slow_ones(values):
     p = np.array(values)
