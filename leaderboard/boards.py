@@ -190,10 +190,11 @@ def ranking(results: Repository, question: Question, score: str, filters: Filter
     )
     sanity = table["entry_id"].map({name: entry.sanity for name, entry in known.items()}).astype(bool)
     shown = table["access"].map(filters.keeps_entry).astype(bool)
+    unranked = table.drop(columns=["rank_low", "rank_high", "tied"])
     return Ranking(
         ranked=table[table["complete"] & ~sanity & shown].reset_index(drop=True),
-        incomplete=table[~table["complete"] & ~sanity & shown].reset_index(drop=True),
-        sanity=table[sanity].reset_index(drop=True),
+        incomplete=unranked[~table["complete"] & ~sanity & shown].reset_index(drop=True),
+        sanity=unranked[sanity].reset_index(drop=True),
         required=len(kept),
         higher=direction is Direction.HIGHER,
         stored=stored is not None,

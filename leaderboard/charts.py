@@ -38,7 +38,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
     )
     tooltip = [alt.Tooltip("label:N", title="Entry"), alt.Tooltip("shown:N", title=text.label)]
     title = f"{text.label}, share of edges" if text.share else text.label
-    value = alt.Chart(data).mark_tick(thickness=3, size=15)
+    value = alt.Chart(data).mark_tick(thickness=3, size=15, opacity=1)
     layers: list[alt.Chart] = [
         value.encode(x=alt.X("value:Q", scale=scale, title=title, axis=x_axis), y=y, tooltip=tooltip)
     ]

@@ -38,6 +38,9 @@ LEFT = frozenset(
 """Columns of words; all others hold numbers."""
 
 
+WHOLE_TABLE = 30
+"""Tables of no more rows are shown whole, longer ones scroll."""
+
 FEW_COLUMNS = 5
 """A table of no more columns is as wide as its content, so that a row is read in one glance."""
 
@@ -112,16 +115,23 @@ def state() -> data.State:
 
 
 @contextmanager
-def panel(title: str, *, help: str | None = None) -> Iterator[None]:
-    """A part of a page under its own heading; what goes wrong inside leaves the rest of the page standing."""
-    st.subheader(title, anchor=False, help=help)
+def panel(title: str) -> Iterator[None]:
+    """A part of a page under its own heading, `guarded`."""
+    st.subheader(title, anchor=False)
+    with guarded(title):
+        yield
+
+
+@contextmanager
+def guarded(name: str) -> Iterator[None]:
+    """A part of a page: what goes wrong inside is logged and leaves the rest of the page standing."""
     try:
         yield
     except ArithlocError as error:
         st.warning(md(error))
     except Exception:
         report = uuid.uuid4().hex[:8]
-        _log.exception("panel %s failed, report %s", title, report)
+        _log.exception("%s failed, report %s", name, report)
         st.error(f"This panel could not be drawn. The log of the server has the cause under report {report}.")
 
 
@@ -157,6 +167,7 @@ def table(frame: pd.DataFrame, name: str, *, pinned: str, width: Width = "medium
     columns[pinned] = st.column_config.TextColumn(pinned=True, width=width)
     if "Page" in columns:
         columns["Page"] = st.column_config.LinkColumn("Page", display_text="open", width="small")
+    options.setdefault("height", "content" if len(frame) <= WHOLE_TABLE else "auto")
     options.setdefault("width", "stretch" if len(columns) > FEW_COLUMNS else "content")
     return st.dataframe(frame, hide_index=True, column_config=columns, alt=name, **options)
 

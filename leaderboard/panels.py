@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 
+import pandas as pd
 import streamlit as st
 
 from arithloc.benchmark.api import Granularity
 from arithloc.leaderboard import cells as queries
 from arithloc.leaderboard import charts, frame, tables
 from arithloc.leaderboard.components import Components, component_scores
-from arithloc.leaderboard.text import counted, hash_of, md, reference_url
+from arithloc.leaderboard.text import counted, hash_of, listed, md, reference_url
 
 N_STRONGEST = 20
 """Rows of the table of strongest components."""
@@ -35,6 +36,24 @@ def heading(entry: queries.Entry, n_cells: int, n_done: int) -> None:
         st.markdown(f"Reference: [{md(entry.reference)}]({url})")
     elif entry.reference:
         st.markdown(f"Reference: {md(entry.reference)}")
+
+
+def ties(ranked: pd.DataFrame, place: int) -> None:
+    """Says with whom the chosen entry of a ranking is tied.
+
+    Args:
+        ranked: columns `entry_id`, `label`, `tied`.
+        place: its row; a row that is gone, after another filter, is not shown.
+    """
+    if place >= len(ranked):
+        return
+    row = ranked.iloc[place]
+    words = f"tied with {listed([md(name) for name in row['tied']])}" if row["tied"] else "tied with nobody"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{md(row['label'])}**: {words}.", width="content")
+        st.page_link(
+            "app_pages/entry.py", label="Open", icon=":material/arrow_forward:", query_params={"id": row["entry_id"]}
+        )
 
 
 def curves(keys: Mapping[str, str], ablation: str, key: str) -> None:

@@ -33,6 +33,7 @@ if asked is None:
 
 question = grid.iloc[names.index(asked)]
 cells = frame.query(queries.cells_of_task, question["task_id"], toy.model_id, "node", question["ablation"])
+cells = cells[cells["positions_json"] == "[]"]  # circuits are proven for components, not for their positions
 cells = cells.assign(label=tables.entry_labels(cells))
 scores = frame.query(queries.scores_of, tuple(cells["key"]))
 cells = tables.best_first(cells[cells["status"] == "ok"], scores, "auroc")

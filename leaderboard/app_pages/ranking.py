@@ -3,17 +3,19 @@
 import pandas as pd
 import streamlit as st
 
-from arithloc.leaderboard import boards, charts, filters, frame, tables
-from arithloc.leaderboard.text import counted, listed, md, score_text
+from arithloc.leaderboard import boards, charts, filters, frame, panels, tables
+from arithloc.leaderboard.text import counted, md, score_text
 
 BY_VIEW = "as the view says"
-KEYS = ("r_view", "r_suite", "r_gran", "r_abl", "r_score", "r_model", "r_task", "r_access")
 
 
-def reset() -> None:
-    """Puts every filter back to its default."""
-    for key in KEYS:
-        st.session_state.pop(key, None)
+def reset(suite: boards.Suite) -> None:
+    """Puts every filter back to its default: a value that is not set would come back from the address."""
+    granularity, ablation = suite.questions[0]
+    st.session_state.update(
+        r_view=filters.PRESETS[0].label, r_suite=suite.label, r_gran=granularity, r_abl=ablation, r_score=BY_VIEW,
+        r_model=[], r_task=[], r_access=[],
+    )  # fmt: skip
 
 
 st.title("Ranking", anchor=False)
@@ -29,6 +31,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     preset = filters.preset(frame.choice("View", labels, "r_view", label_visibility="collapsed"))
     with st.popover("Filters", icon=":material/tune:"):
         suite = suites[st.selectbox("Suite", list(suites), key="r_suite", bind="query-params")]
+        st.caption(md(suite.title))
         granularity = frame.choice("Components", dict.fromkeys(g for g, _ in suite.questions), "r_gran")
         ablation = frame.choice("Ablation", [a for g, a in suite.questions if g == granularity], "r_abl")
         question = boards.Question(suite.suite_id, granularity, ablation, preset.toys_only)
@@ -42,7 +45,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
             tasks=frame.several("Tasks", facets.tasks, "r_task"),
             access=frame.several("Access to the model", facets.access, "r_access"),
         )
-    st.button("Reset", icon=":material/restart_alt:", on_click=reset, type="tertiary")
+    st.button(
+        "Reset", icon=":material/restart_alt:", on_click=reset, args=(next(iter(suites.values())),), type="tertiary"
+    )
 
 score = by_label.get(rank_by, preset.score)
 text = score_text(score)
@@ -58,7 +63,10 @@ st.markdown(
     f"{', models with a proven circuit' if preset.toys_only else ''}). A rank is an interval; entries whose intervals share "
     "a rank are tied, and their order is not a ranking."
 )
-st.caption(f"{text.summary} {chosen.summary(facets, len(found.ranked) + len(found.incomplete), facets.entries)}")
+computed = "" if found.stored or chosen.cells else " Values and ranks were computed for this view."
+st.caption(
+    f"{text.summary} {chosen.summary(facets, len(found.ranked) + len(found.incomplete), facets.entries)}{computed}"
+)
 
 
 def wide(rows: pd.DataFrame) -> pd.DataFrame:
@@ -67,28 +75,20 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
     return tables.board_table(tables.with_scores(rows, values), [score, *others])
 
 
-if found.ranked.empty:
-    st.info("No entry has all cells of this board yet, so there is no rank to give.")
-else:
-    picked = frame.table(
-        wide(found.ranked),
-        f"Ranking by {text.label}",
-        pinned="Entry",
-        width=172,
-        on_select="rerun",
-        selection_mode="single-cell",
-        key="r_table",
-    )
-    for place, _ in picked.selection.cells:
-        row = found.ranked.iloc[place]
-        ties = f"tied with {listed([md(name) for name in row['tied']])}" if row["tied"] else "tied with nobody"
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{md(row['label'])}**: {ties}.")
-            st.page_link(
-                "app_pages/entry.py", label="Open", icon=":material/open_in_new:", query_params={"id": row["entry_id"]}
-            )
-    frame.chart(charts.intervals, tables.rank_rows(found.ranked, score), score, empty="No values.")
-    st.caption("Rank interval, name and value with its 95 % interval, in the order of the table.")
+with frame.guarded("ranking"):
+    if found.ranked.empty:
+        st.info("No entry has all cells of this board yet, so there is no rank to give.")
+    else:
+        picked = frame.table(
+            wide(found.ranked), f"Ranking by {text.label}", pinned="Entry", width=172, on_select="rerun",
+            selection_mode="single-cell", key="r_table",
+        )  # fmt: skip
+        for place, _ in picked.selection.cells:
+            panels.ties(found.ranked, place)
+        if not picked.selection.cells:
+            st.caption("Choose a row to see with whom it is tied.")
+        frame.chart(charts.intervals, tables.rank_rows(found.ranked, score), score, empty="No values.")
+        st.caption("Rank interval, name and value with its 95 % interval, in the order of the table.")
 
 if len(found.incomplete):
     with frame.panel("Incomplete entries"):
