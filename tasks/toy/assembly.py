@@ -66,8 +66,8 @@ def assemble_weights(program: Program, placement: Placement, recipe: Recipe) -> 
         build.weights["transformer.wte.weight"][token] = build.vector(row)
     for position, row in program.position.items():
         build.weights["transformer.wpe.weight"][position] = build.vector(row)
-    for token in output_tokens(recipe):
-        build.weights["lm_head.weight"][IDS[token]] = build.vector({out(token): 1.0})
+    for answer in output_tokens(recipe):
+        build.weights["lm_head.weight"][IDS[answer]] = build.vector({out(answer): 1.0})
     for role in program.heads:
         write_head(build, role, *placement.heads[role.name])
     for mlp in program.mlps:

@@ -7,7 +7,8 @@ implementation, 9 the document itself.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from arithloc.tasks.toy.export import write_folder
 from arithloc.tasks.toy.interchange import slot
 from arithloc.tasks.toy.labels import edge_labels, node_labels, real_edges, role_ids
 from arithloc.tasks.toy.placement import place
+from arithloc.tasks.toy.plans import QUICK, Certificate, Plan
 from arithloc.tasks.toy.recipe import Recipe
 from arithloc.tasks.toy.subject import Batch, Subject, batches
 from arithloc.tasks.toy.swaps import variables
@@ -29,64 +31,6 @@ from arithloc.tasks.toy.truth import OUT_DLOGIT, edges_out, provenance, structur
 
 MARGIN_BOUND = {True: 10.0, False: 4.0}
 """Smallest accepted margin, for beta of at least 24 and for softer circuits."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much an audit measures.
-
-    Attributes:
-        nodes: questions for single nodes, each with two sources; all questions if there are no more.
-        classes: questions for nodes at one position class.
-        edges: questions for edges.
-        swaps: questions for variable swaps.
-        joint: questions for joint resampling, each with three draws.
-        behaviour: random questions per operator, None for all (up to 3 digits) or 100,000.
-        seed: of all draws.
-    """
-
-    nodes: int
-    classes: int
-    edges: int
-    swaps: int
-    joint: int
-    behaviour: int | None
-    seed: int = 0
-
-
-QUICK = Plan(nodes=250, classes=100, edges=40, swaps=250, joint=250, behaviour=1000)
-FULL = Plan(nodes=20_000, classes=1_000, edges=1_000, swaps=2_500, joint=20_000, behaviour=None)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """One check and its outcome.
-
-    Attributes:
-        check: number of the check.
-        name: what was checked.
-        passed: outcome.
-        n: questions or components it rests on.
-        seed: of its draws.
-        value: what was measured, where it is one number.
-        bound: what it was compared with.
-        dtype: of the computation.
-        seconds: time it took.
-    """
-
-    check: int
-    name: str
-    passed: bool
-    n: int
-    seed: int | None
-    value: float | None
-    bound: float | None
-    dtype: str
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the truth document."""
-        return {key: getattr(self, key) for key in self.__dataclass_fields__}
 
 
 class Audit:
@@ -148,7 +92,7 @@ class Audit:
         self.certify(4, "variable swaps and resampling among equal values", self.swaps)
         self.certify(5, "edges measured equal edges derived from the weights", self.all_edges)
         for group in self.groups:
-            self.certify(3, f"group {group['name']}", lambda group=group: self.group(group))
+            self.certify(3, f"group {group['name']}", partial(self.group, group))
         self.certify(6, "controls that must fail", self.controls)
         self.certify(7, "effects under resampling, mean and zero", self.cross)
         self.certify(8, "second implementation: recomputation from the file", self.second)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arithloc.tasks.toy.audit import FULL, QUICK, audit, truth_document
+from arithloc.tasks.toy.audit import audit, truth_document
 from arithloc.tasks.toy.models import SOURCES, TRUTH_FOLDER
+from arithloc.tasks.toy.plans import FULL, QUICK
 
 
 def as_text(document: dict[str, Any]) -> str:

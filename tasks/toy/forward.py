@@ -81,16 +81,17 @@ class Network:
         """LayerNorm `name` of the stream."""
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.mean(centred * centred, axis=-1, keepdims=True)
-        return centred / np.sqrt(variance + self.epsilon) * self[f"{name}.weight"] + self[f"{name}.bias"]
+        normed = centred / np.sqrt(variance + self.epsilon)
+        return np.asarray(normed * self[f"{name}.weight"] + self[f"{name}.bias"])
 
     def head_write(self, layer: int, head: int, z: HeadOutput) -> Residual:
         """What a head with output z adds to the stream."""
         rows = slice(head * self.d_head, (head + 1) * self.d_head)
-        return z @ self[f"h.{layer}.attn.c_proj.weight"][rows]
+        return np.asarray(z @ self[f"h.{layer}.attn.c_proj.weight"][rows])
 
     def embed(self, ids: Int[ndarray, "batch pos"]) -> Residual:
         """Token plus position embedding."""
-        return self["wte.weight"][ids] + self["wpe.weight"][: ids.shape[1]]
+        return np.asarray(self["wte.weight"][ids] + self["wpe.weight"][: ids.shape[1]])
 
     def run(self, ids: Int[ndarray, "batch pos"], edits: Edits = NO_EDITS, base: Trace | None = None) -> Trace:
         """Runs the model.
@@ -150,7 +151,8 @@ class Network:
 
     def mlp_write(self, hidden: Float[ndarray, "batch pos d_mlp"], layer: int) -> Residual:
         """What an MLP with these activations adds to the stream."""
-        return hidden @ self[f"h.{layer}.mlp.c_proj.weight"] + self[f"h.{layer}.mlp.c_proj.bias"]
+        projected = hidden @ self[f"h.{layer}.mlp.c_proj.weight"]
+        return np.asarray(projected + self[f"h.{layer}.mlp.c_proj.bias"])
 
 
 def _activation(name: str) -> Any:

@@ -46,11 +46,11 @@ class Grid:
 
     def digit(self, number: int, column: int) -> int:
         """Digit of a number."""
-        return number // 10**column % 10
+        return int(number // 10**column % 10)
 
     def with_digit(self, number: int, column: int, digit: int) -> int:
         """The number with one digit replaced."""
-        return number + (digit - self.digit(number, column)) * 10**column
+        return int(number + (digit - self.digit(number, column)) * 10**column)
 
 
 def operands(question: Question, grid: Grid, rng: np.random.Generator) -> Question | None:

@@ -29,7 +29,7 @@ def place(program: Program, recipe: Recipe) -> Placement:
         ValueError: the roles do not fit into these layers and heads.
     """
     rng = recipe.rng("placement")
-    names = [role.name for role in (*program.heads, *program.mlps)]
+    names = [role.name for role in program.roles]
     mlp_names = {role.name for role in program.mlps}
     sequence = _topological(names, program)
     latest = _latest(sequence, program, recipe.n_layers)

@@ -5,7 +5,7 @@ on their layers; the weights, the expected edges and the truth labels all follow
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from arithloc.tasks.toy.formats import Format
 
@@ -134,7 +134,12 @@ class Program:
     position: dict[int, dict[str, float]]
     heads: tuple[HeadRole, ...]
     mlps: tuple[MlpRole, ...]
-    orders: tuple[Order, ...] = field(default=())
+    orders: tuple[Order, ...] = ()
+
+    @property
+    def roles(self) -> tuple["HeadRole | MlpRole", ...]:
+        """All roles, attention first."""
+        return (*self.heads, *self.mlps)
 
     @property
     def constant(self) -> frozenset[str]:

@@ -157,7 +157,7 @@ DIGITS = tuple(range(10))
 
 def variables(variant: str, stressor: int, subtracts: bool) -> tuple[Variable, ...]:
     """The variables of a compiled circuit."""
-    carry_roles = {"B": ("mlp_c",), "D": ("mlp_c",)}.get(variant, ("carry",))
+    carry_roles: tuple[str, ...] = ("mlp_c",) if variant in ("B", "D") else ("carry",)
     if stressor == 3:
         carry_roles = ("carry_1", "carry_2", "carry_3")
     if stressor == 4:

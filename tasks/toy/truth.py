@@ -72,7 +72,7 @@ def structure(name: str, built: Compiled) -> dict[str, Any]:
 
 def _variables(built: Compiled) -> list[dict[str, Any]]:
     recipe, ids = built.recipe, role_ids(built)
-    classes = {role.name: role.classes for role in (*built.program.heads, *built.program.mlps)}
+    classes = {role.name: role.classes for role in built.program.roles}
     return [
         {
             "name": v.name,

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arithloc.tasks.toy import audit as auditing
 from arithloc.tasks.toy import groups, measure, swaps
 from arithloc.tasks.toy.arithmetic import random_questions
-from arithloc.tasks.toy.audit import Audit, Plan
+from arithloc.tasks.toy.audit import Audit
 from arithloc.tasks.toy.behaviour import exam_questions, examine
 from arithloc.tasks.toy.compiled import compile_circuit
 from arithloc.tasks.toy.controls import untrained_twin
 from arithloc.tasks.toy.forward import Network
 from arithloc.tasks.toy.labels import count_edges, edge_labels, node_labels, real_edges, role_ids
+from arithloc.tasks.toy.plans import FULL, Plan
 from arithloc.tasks.toy.recipe import Recipe
 from arithloc.tasks.toy.subject import Batch, Subject, batches
 
@@ -233,7 +233,7 @@ def test_free_running_errors_are_counted():
 
 
 def test_full_plan_is_exhaustive_for_two_digits():
-    questions = audit_of(compile_circuit(BASE), plan=auditing.FULL).questions(20_000, "nodes")
+    questions = audit_of(compile_circuit(BASE), plan=FULL).questions(20_000, "nodes")
     assert len(questions) == 20_000
     numbers = (questions.x * [1, 10]).sum(1) * 100 + (questions.y * [1, 10]).sum(1) + questions.minus * 10_000
     assert len(set(numbers.tolist())) == 20_000

@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 from arithloc.benchmark.api import ArithlocError, ModelSource, Split, TokenizerMismatch
 from arithloc.benchmark.models.loading import load
 from arithloc.tasks.toy.arithmetic import random_questions, token_ids
-from arithloc.tasks.toy.audit import Plan, audit, truth_document
+from arithloc.tasks.toy.audit import audit, truth_document
 from arithloc.tasks.toy.compiled import compile_circuit
 from arithloc.tasks.toy.models import SOURCES, CompiledSource
+from arithloc.tasks.toy.plans import Plan
 from arithloc.tasks.toy.questions import ToyArith
 from arithloc.tasks.toy.recipe import Recipe
 from arithloc.tasks.toy.subject import Subject
