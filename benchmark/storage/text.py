@@ -34,7 +34,8 @@ def _canonical(value: Any) -> Any:
             raise ValueError(f"expected a finite number, found {value}")
         return int(value) if value.is_integer() else value
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", clean(value))
+        text = clean(value)
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
     if isinstance(value, Mapping):
         named = {_canonical(key): _canonical(item) for key, item in value.items()}
         if len(named) != len(value) or not all(isinstance(key, str) for key in named):
@@ -49,7 +50,9 @@ def _canonical(value: Any) -> Any:
 
 def clean(text: str) -> str:
     """Text that every database accepts: lone surrogates and NUL are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\0", "\\x00")
 
 
 def cut(text: str) -> str:

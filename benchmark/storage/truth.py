@@ -71,7 +71,7 @@ def _components(document: Mapping[str, Any]) -> Iterator[Row]:
         yield {
             "kind": "neuron",
             "name": _need(neuron, "id", "a neuron"),
-            "layer": neuron.get("layer"),
+            "layer": int(neuron["id"].partition(".")[0].removeprefix("m")),
             "slot": "mlp",
             "role": neuron.get("role") or "",
             "label": _need(neuron, "label", "a neuron"),

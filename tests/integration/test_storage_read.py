@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.storage.suites import SuiteRecord
 
 KEY = cell_key(SPEC)
+CIRCUITS = Path(__file__).parents[2] / "tasks" / "toy" / "circuits"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,23 @@ def test_a_known_circuit_becomes_rows_once(repository):
     assert (parts["m1"].slot, parts["m1"].label, parts["m1"].flip_rate) == ("mlp", "in", None)
     assert parts["a1.h3"].label == "undecided"
     assert (parts["a0.h0->m1"].kind, parts["a0.h0->m1"].flip_rate) == ("edge", 0.5)
+
+
+def test_the_circuits_that_ship_are_stored_whole(repository):
+    for file in sorted(CIRCUITS.glob("*.json"))[:2]:
+        document = json.loads(file.read_text())
+        model = replace(MODEL, name=file.stem)
+        truth_id = repository.put_truth(model, document)
+        part = schema.truth_component.c
+        with repository.reading() as connection:
+            count = select(part.kind, func.count()).where(part.truth_id == truth_id).group_by(part.kind)
+            counted = dict(map(tuple, connection.execute(count)))
+            layers = connection.execute(select(part.layer, part.name).where(part.kind == "neuron").distinct()).all()
+        assert counted["node"] == len(document["nodes"]) > 0
+        assert counted["edge"] == len(document["edges"])
+        assert counted.get("neuron", 0) == len(document["neurons"] or [])
+        assert all(name.startswith(f"m{layer}.n") for layer, name in layers)
+    assert list(CIRCUITS.glob("*.json"))
 
 
 def test_a_truth_without_its_keys_is_refused(repository):

@@ -1,0 +1,132 @@
+"""Measures the results database against its budgets: `python perf/storage.py [CELLS]`.
+
+Makes a database of CELLS cells (10,000 by default; 100,000 is the largest size that is planned for) in a temporary folder,
+then times what runs and pages do with it. Prints one line per figure: what, median or total, budget.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.results import ENVIRONMENT, SPEC, attempt, result
+
+from arithloc.benchmark.storage import schema, writing
+from arithloc.benchmark.storage.boards import update_boards
+from arithloc.benchmark.storage.cellrows import cell_rows
+from arithloc.benchmark.storage.keys import cell_key
+from arithloc.benchmark.storage.merge import merge
+from arithloc.benchmark.storage.records import CellSpec, CurvePoint, RankingRule
+from arithloc.benchmark.storage.repository import Repository
+from arithloc.benchmark.storage.suites import SuiteRecord
+
+CURVE = tuple(
+    CurvePoint("kept", RankingRule.ABSOLUTE, i, i, (i + 1) / 100, None, 1.0, i / 100, 0.0, 1.0) for i in range(100)
+)
+MERGED = 10_000
+CHILDREN = ("scores", "curve", "roc")
+
+
+def spec(seed: int) -> CellSpec:
+    """One of many cells, of twenty methods."""
+    method = replace(SPEC.method, name=f"method-{seed % 20}")
+    return replace(SPEC, seed=seed // 20, method=method, n_draws=2000)
+
+
+def fill(repository: Repository, cells: int) -> None:
+    """Inserts many cells quickly: the rows of the real writer, several cells to a transaction, one file for all."""
+    measured = replace(result(n_draws=2000), curve=CURVE)
+    patterns = [cell_rows(spec(i), attempt(), measured, ENVIRONMENT, repository.artifacts) for i in range(20)]
+    with repository.writing() as connection:
+        for rows in patterns:
+            writing.insert_identity(connection, rows.identity)
+    for start in range(0, cells, 500):
+        with repository.writing() as connection:
+            for seed in range(start, min(start + 500, cells)):
+                rows, key = patterns[seed % 20], cell_key(spec(seed))
+                cell = rows.cell | {"key": key, "seed": seed // 20, "wall_score_s": seed % 977 / 100}
+                connection.execute(insert(schema.cell).values(**cell, attempts=1))
+                writing.append_attempt(connection, rows.attempt | {"key": key})
+                moved = [
+                    [dict(row) | {"key": key} for row in listed]
+                    for listed in (rows.result.scores, rows.result.curve, rows.result.roc)
+                ]
+                own = [[row | {"key": key} for row in listed] for listed in (rows.replicates, rows.artifacts)]
+                writing.insert_result(connection, replace(rows.result, **dict(zip(CHILDREN, moved, strict=True))), *own)
+            writing.raise_revision(connection)
+
+
+def timed(action: Callable[[], object], times: int = 5) -> float:
+    """Median seconds."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def report(what: str, seconds: float, budget: float) -> None:
+    print(
+        f"{what:<60} {seconds * 1000:>10.1f} ms   budget {budget * 1000:>8.0f} ms   {'ok' if seconds <= budget else 'OVER'}"
+    )
+
+
+def page(repository: Repository) -> int:
+    """The hundredth page of finished cells by cost, as the raw results show it."""
+    cell = schema.cell.c
+    query = (
+        select(cell.key, cell.entry_id, cell.task_id, cell.wall_score_s, schema.score.c.value)
+        .join_from(schema.cell, schema.score, cell.key == schema.score.c.key)
+        .where(cell.status == "ok", schema.score.c.name == "faithfulness_area")
+        .order_by(cell.wall_score_s, cell.key)
+        .limit(100)
+        .offset(9900)
+    )
+    with repository.reading() as connection:
+        return len(connection.execute(query).all())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cells", type=int, nargs="?", default=10_000)
+    cells = parser.parse_args().cells
+    with tempfile.TemporaryDirectory() as folder, Repository.open(Path(folder) / "results.db") as repository:
+        start = time.perf_counter()
+        fill(repository, cells)
+        size = (Path(folder) / "results.db").stat().st_size
+        print(f"{cells} cells made in {time.perf_counter() - start:.1f} s, {size / cells / 1024:.1f} kB a cell")
+        measured = replace(result(n_draws=2000), curve=CURVE)
+        fresh = iter(range(10**9, 10**9 + 1000))
+        report(
+            "write one cell (2,000 replicates, 100 curve points)",
+            timed(lambda: repository.store(spec(next(fresh)), attempt(), measured, ENVIRONMENT), 20),
+            0.05,
+        )
+        specs = [spec(seed) for seed in range(0, 20_000, 2)]
+        report("plan: keys of 10,000 cells and their statuses", timed(lambda: statuses(repository, specs), 3), 1.0)
+        report("one page of raw results by cost, the hundredth", timed(lambda: page(repository)), 0.05)
+        report("show one cell", timed(lambda: repository.show(cell_key(spec(7)))), 0.05)
+        repository.put_suite(SuiteRecord("perf", "1", ""), [spec(seed) for seed in range(0, 200)])
+        report("boards of 20 entries x 10 cells", timed(lambda: update_boards(repository), 3), 1.0)
+        with Repository.open(Path(folder) / "source" / "results.db") as source:
+            fill(source, MERGED)
+            with Repository.open(Path(folder) / "target" / "results.db") as target:
+                report("merge 10,000 cells", timed(lambda: merge(target, source), 1), 60.0)
+                report("merge the same 10,000 cells again", timed(lambda: merge(target, source), 1), 60.0)
+
+
+def statuses(repository: Repository, specs: list[CellSpec]) -> int:
+    return len(repository.statuses([cell_key(cell) for cell in specs]))
+
+
+if __name__ == "__main__":
+    main()
