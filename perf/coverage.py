@@ -103,7 +103,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for n_clusters in (50, 200, 1000):
         found = coverage(n_clusters, arguments.runs, arguments.draws)
-        print(f"{n_clusters:5d} clusters  " + "  ".join(f"{name} {share:.3f}" for name, share in found.items()))
+        print(
+            f"{n_clusters:5d} clusters  " + "  ".join(f"{name} {share:.3f}" for name, share in found.items()),
+            flush=True,
+        )
     print("power of the equivalence test at pi = 1/2, eps = 0.1, level 0.05, and its error at the edge, pi = 0.6:")
     for n_clusters in (50, 100, 200, 250, 400, 1000):
         print(f"{n_clusters:5d} clusters  power {power(n_clusters):.3f}  error {power(n_clusters, pi=0.6):.4f}")
