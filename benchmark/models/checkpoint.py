@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from arithloc.benchmark.api.errors import ModelError, PrerequisiteError, UnknownName, quoted
 from arithloc.benchmark.api.registry import model_sources, one_line
@@ -82,8 +88,13 @@ def _from_hub(reference: str, known: list[str]) -> Checkpoint:
     except LocalEntryNotFoundError as error:
         why = "as a Hugging Face id it is not in the local hub cache and the hub cannot be reached"
         raise _unknown(reference, why, known) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise _unknown(reference, f"the Hugging Face hub answers {one_line(error)}", known) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise _unknown(reference, f"for that Hugging Face id the hub answers {one_line(error)}", known) from error
+    except Exception as error:  # network and disk fail in as many ways as the client's libraries have errors
+        raise PrerequisiteError(
+            f"Expected to download {quoted(name)} from the Hugging Face hub, but: {one_line(error)}. "
+            "Check the network and the space on disk, then try again."
+        ) from error
     commit = Path(folder).name
     return Checkpoint(name, Path(folder), commit if _COMMIT.fullmatch(commit) else "")
 

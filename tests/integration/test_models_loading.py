@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import load_file, save_file
 from support import tiny, tiny_tokenizers
 from transformers import AutoModelForCausalLM
@@ -179,7 +179,9 @@ def test_a_hub_id_with_revision_is_recorded_with_its_commit(tmp_path, cache, mon
     ("error", "kind", "said"),
     [
         (GatedRepoError, PrerequisiteError, "licence.*hf auth login"),
-        (RepositoryNotFoundError, UnknownName, "hub answers RepositoryNotFoundError: it said no"),
+        (RepositoryNotFoundError, UnknownName, "hub answers RepositoryNotFoundError"),
+        (RevisionNotFoundError, UnknownName, "hub answers RevisionNotFoundError"),
+        (TimeoutError, PrerequisiteError, "download.*TimeoutError: it said no"),
     ],
 )
 def test_a_refusal_of_the_hub_is_passed_on(error, kind, said, cache, monkeypatch):
