@@ -7,15 +7,16 @@ from jaxtyping import Bool
 from numpy import ndarray
 from torch import Tensor
 
-from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Progress, PromptPair
+from arithloc.benchmark.api import Ablation, ComponentSpace, Progress, PromptPair
 from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.api.method import no_progress
-from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
-from arithloc.benchmark.engine.donors import source_of
-from arithloc.benchmark.engine.forward import Edit, last_logits
-from arithloc.benchmark.engine.positions import groups_of, mask
-from arithloc.benchmark.engine.readings import Readings, ReadingsBuilder, Reducer
-from arithloc.benchmark.engine.sites import Site, SiteKind, embedding
+from arithloc.benchmark.engine.batching import Batcher
+from arithloc.benchmark.engine.donors import Source, source_of
+from arithloc.benchmark.engine.packed import Batch, PackedReadings, first_change
+from arithloc.benchmark.engine.packed_circuits import Outside, ablated_sites, circuit_rows, class_index
+from arithloc.benchmark.engine.positions import groups_of, selected
+from arithloc.benchmark.engine.readings import Readings
+from arithloc.benchmark.engine.sites import Site, SiteKind
 from arithloc.benchmark.models import SubjectModel
 
 
@@ -69,60 +70,32 @@ def circuit_forward(
     batcher = batcher or Batcher(model)
     sites = ablated_sites(space)
     source = source_of(model, ablation, sites, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
-    builder = ReadingsBuilder((len(kept),), pairs)
-    circuits = torch.from_numpy(kept).view(len(kept), *space.grid_shape).to(model.device)
-    done = 0
-    for length, members in grouped([pair.n_tokens for pair in pairs]).items():
+    layers = range(model.shape.n_layers + 1)
+    readings = PackedReadings(
+        model,
+        pairs,
+        len(kept),
+        run="clean",
+        source=source,
+        base_sites=[Site(SiteKind.RESIDUAL, layer) for layer in layers],
+        donor_sites=sites,
+        batcher=batcher,
+        progress=progress,
+    )
+    outside = Outside.of(space, torch.from_numpy(kept).to(model.device))
+    first = outside.first_layer
+    order = sorted(range(len(kept)), key=lambda row: first[row])
 
-        def work(part: slice, members: list[int] = members) -> None:
-            nonlocal done
-            chosen = members[part]
-            batch = [pairs[i] for i in chosen]
-            ids = ids_of(batch, "clean", model.device)
-            reducer = Reducer(batch, last_logits(model, ids))
-            builder.clean_top(chosen, reducer.clean_top)
-            values = source(batch, sites, 0)
-            for row, circuit in enumerate(circuits):
-                edits = [_edit(site, values[site], _out(site, circuit, space, batch)) for site in sites]
-                builder.put(reducer(last_logits(model, ids, edits).unsqueeze(1)), chosen, [row])
-                done += len(batch)
-                progress(done, len(kept) * len(pairs))
+    def compute(batch: Batch, part: slice) -> Tensor:
+        index = class_index(space, batch.pairs, batch.start).to(model.device)
+        return circuit_rows(batch.blocks, batch.donor, outside[order[part]], index)
 
-        batcher.run(len(members), length, work)
-    return builder.build()
-
-
-def ablated_sites(space: ComponentSpace) -> list[Site]:
-    """The whole sites at which components of a space are ablated, the input first."""
-    layers = range(space.shape.n_layers)
-    if space.granularity is Granularity.NEURON:
-        return [Site(SiteKind.HIDDEN, layer) for layer in layers]
-    return [embedding(), *(Site(kind, layer) for layer in layers for kind in (SiteKind.HEAD, SiteKind.MLP))]
+    starts = [_start(pair, space, source) for pair in pairs]
+    readings.fill(order, starts, compute)
+    return readings.build()
 
 
-def _out(
-    site: Site, circuit: Bool[Tensor, "layer comp *cls"], space: ComponentSpace, pairs: Sequence[PromptPair]
-) -> Bool[Tensor, "pair pos *comp"]:
-    """True where a site is ablated, with one column per head or hidden unit."""
-    match site.kind:
-        case SiteKind.RESIDUAL:
-            part = circuit.any().view(1, 1).expand(1, circuit.shape[2] if space.classes else 1)
-        case SiteKind.HEAD:
-            part = circuit[site.layer, :-1]
-            part = part if space.granularity is Granularity.NODE else part.repeat_interleave(space.shape.n_heads, 0)
-        case SiteKind.MLP:
-            part = circuit[site.layer, -1:]
-        case _:
-            part = circuit[site.layer]
-    out = ~part.reshape(part.shape[0], -1)
-    masks = torch.stack([mask(pairs, cls, circuit.device) for cls in groups_of(space)], -1)
-    found = (masks.unsqueeze(-2) & out).any(-1)
-    return found if site.kind in (SiteKind.HEAD, SiteKind.HIDDEN) else found.squeeze(-1)
-
-
-def _edit(site: Site, donor: Tensor, out: Tensor) -> Edit:
-    def replace(activation: Tensor) -> Tensor:
-        where = out if site.kind is SiteKind.HIDDEN else out.unsqueeze(-1)
-        return torch.where(where, donor, activation)
-
-    return site, replace
+def _start(pair: PromptPair, space: ComponentSpace, source: Source) -> int:
+    """First token at which something can be ablated to another value; the length if there is none."""
+    touched = sorted(t for positions in groups_of(space) for t in selected(pair, positions))
+    return first_change(pair, touched, "clean", source)

@@ -47,13 +47,13 @@ def swept(
 
     for layer in range(min(layer for layer, _ in joins), layers):
         rows = join(layer, Entry.INPUT, rows)
+        # nothing above the last block reads other positions than the last
+        left = slice(-1, None) if layer == layers - 1 else slice(None)
         if len(rows):
-            attended = blocks.attention(layer, rows)
-            if model.shape.parallel:
-                attended = attended + blocks.mlp(layer, rows)
-            rows = rows + attended
-        if layer == layers - 1:
-            rows = rows[:, :, -1:]  # nothing above reads the other positions
+            attended = blocks.attention(layer, rows)[:, :, left]
+            rows = rows[:, :, left]
+            rows = rows + attended + blocks.mlp(layer, rows) if model.shape.parallel else rows + attended
+        rows = rows[:, :, left]
         rows = join(layer, Entry.MIDDLE, rows)
         if len(rows) and not model.shape.parallel:
             rows = rows + blocks.mlp(layer, rows)

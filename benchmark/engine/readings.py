@@ -111,7 +111,7 @@ class Reducer:
         self.clean_top: Int[Tensor, " pair"] = clean.argmax(-1)
         self._clean = clean.unsqueeze(1)
         self._clean_lse = clean.logsumexp(-1, keepdim=True)
-        self._clean_prob = (clean - self._clean_lse).exp().unsqueeze(-1)
+        self._clean_prob = (clean - self._clean_lse).exp().unsqueeze(1)
         self._candidates = torch.tensor(candidates, **on).unsqueeze(1)
         self._tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], **on).unsqueeze(1)
 
@@ -125,7 +125,7 @@ class Reducer:
         candidates = self._candidates.expand(-1, rows, -1)
         best = logits.gather(-1, candidates).argmax(-1, keepdim=True)
         # KL(P || Q) = lse_Q - lse_P - sum_v P(v) (z_Q(v) - z_P(v)): exactly 0 when the logits are the clean run's
-        kl = lse - self._clean_lse - torch.bmm(logits - self._clean, self._clean_prob).squeeze(-1)
+        kl = lse - self._clean_lse - (logits - self._clean).mul_(self._clean_prob).sum(-1)
         values = {
             "answer": read[..., 0],
             "foil": read[..., 1],

@@ -183,7 +183,7 @@ def test_batches_halve_when_memory_runs_out():
     batcher.run(10, 8, work)
     assert seen == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     assert batcher.tokens == 16
-    with pytest.raises(OutOfMemory, match="one prompt of 8 tokens"):
+    with pytest.raises(OutOfMemory, match="hold 8 tokens"):
         batcher.run(1, 8, lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     with pytest.raises(ValueError, match="other"):
         batcher.run(1, 8, lambda _: (_ for _ in ()).throw(ValueError("other")))

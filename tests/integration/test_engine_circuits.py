@@ -1,5 +1,7 @@
 """`circuit_forward` against hooks that ablate one site after the other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,6 @@ def test_wrong_input_is_named():
         engine.circuit_forward(model, pairs, space, kept, Ablation.MEAN)
     with pytest.raises(TooFewPairs, match="resample"):
         engine.circuit_forward(model, pairs, space, kept, Ablation.RESAMPLE)
-    with pytest.raises(TooFewPairs, match="'shot'"):
-        shots = random_pairs(model.shape.vocab, (8,), shots=1)
-        engine.circuit_forward(model, shots, space, ~kept, Ablation.MEAN, reference=pairs)
+    renamed = [replace(p, classes=tuple(c.replace("operator", "sign") for c in p.classes)) for p in pairs]
+    with pytest.raises(TooFewPairs, match="class 'operator'"):
+        engine.circuit_forward(model, pairs, space, ~kept, Ablation.MEAN, reference=renamed)
