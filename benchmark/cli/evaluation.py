@@ -26,6 +26,7 @@ from arithloc.benchmark.runner.plan import Grid, Plan, PlannedCell, make_plan
 from arithloc.benchmark.runner.recorder import Recorder
 from arithloc.benchmark.runner.suites import get_suite
 from arithloc.benchmark.runner.truth import truth_document
+from arithloc.benchmark.storage.boards import update_boards
 from arithloc.benchmark.storage.keys import question_key
 from arithloc.benchmark.storage.location import locate
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary
@@ -174,7 +175,7 @@ def _plan(request: GridRequest, executor: Executor, notes: Console) -> Plan:
 
 
 def _publish(request: GridRequest, plan: Plan, repository: Repository) -> None:
-    """Stores what boards and pages need beside the cells: the questions of this run, and the circuits of its toys."""
+    """Stores what pages show beside the cells: the questions of this run, the circuits of its toys, and the boards."""
     specs = [cell.spec for cell in plan.cells]
     toys = {cell.job.model: cell.spec.model for cell in plan.cells if cell.spec.model.is_toy}
     for name, record in toys.items():
@@ -188,6 +189,7 @@ def _publish(request: GridRequest, plan: Plan, repository: Repository) -> None:
         known = stored_questions(repository)
         if any(question_key(spec) not in known for spec in specs):
             repository.put_suite(SuiteRecord("custom", "1", "Cells chosen on the command line."), specs)
+    update_boards(repository)
 
 
 def _is_due(status: Status | None, retry: frozenset[str]) -> bool:

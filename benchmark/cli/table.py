@@ -101,7 +101,7 @@ def print_plan(
 
 def plain_table(columns: Mapping[str, JustifyMethod], *, fold: Sequence[str] = ()) -> Table:
     """A table without frame; the columns named in `fold` are broken into lines where they are too wide."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name, justify in columns.items():
         table.add_column(name, justify=justify, no_wrap=name not in fold, overflow="fold")
     return table
