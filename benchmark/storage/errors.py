@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from arithloc.benchmark.api.errors import ArithlocError, StorageError, UnusableDatabase
 from arithloc.benchmark.storage.location import Location
@@ -31,14 +31,14 @@ def explain(error: SQLAlchemyError, location: Location) -> ArithlocError:
     lines = location.redact(str(cause)).strip().splitlines()
     text = lines[0] if lines else type(cause).__name__
     at = f"The results database {location.shown}"
-    if "locked" in text or "busy" in text:
+    if "is locked" in text:
         return StorageError(f"{at} stayed locked by another process: {text}. End that process, then run again.")
-    if "full" in text or "No space left" in text:
+    if "disk is full" in text or "No space left" in text:
         return StorageError(f"{at} found the disk full: {text}. Free some space, then run again to go on.")
     if "readonly" in text or "read-only" in text:
         return StorageError(f"{at} cannot be written: {text}. Make the file and its folder writable.")
     if any(sign in text for sign in _UNUSABLE):
         return UnusableDatabase(f"{at} cannot be opened: {text}. Name another one with --db; this one is unchanged.")
-    if location.file is None and not isinstance(error, IntegrityError):
+    if location.file is None and isinstance(error, OperationalError | InterfaceError):
         return UnusableDatabase(f"{at} does not answer: {text}. Check --db and the server.")
     return StorageError(f"{at} refused a statement: {text}. Please report this.")

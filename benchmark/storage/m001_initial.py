@@ -182,7 +182,7 @@ CREATE INDEX ix_cell_question_seed_status ON cell (question, seed, status);
 CREATE INDEX ix_cell_scoring_version ON cell (scoring_version);
 CREATE INDEX ix_cell_status_finished_at ON cell (status, finished_at);
 CREATE INDEX ix_cell_task_id_model_id_granularity_ablation_status ON cell (task_id, model_id, granularity, ablation, status);
-CREATE INDEX ix_cell_wall_score_s ON cell (wall_score_s);
+CREATE INDEX ix_cell_wall_score_s_key ON cell (wall_score_s, key);
 CREATE INDEX ix_score_name_value_key ON score (name, value, key)
 """
 

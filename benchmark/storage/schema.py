@@ -220,7 +220,7 @@ for _columns in (
     (cell.c.model_id, cell.c.status),
     (cell.c.question, cell.c.seed, cell.c.status),
     (cell.c.scoring_version,),
-    (cell.c.wall_score_s,),
+    (cell.c.wall_score_s, cell.c.key),
     (cell.c.finished_at, cell.c.key),
     (cell.c.localization_key,),
     (score.c.name, score.c.value, score.c.key),

@@ -1,6 +1,5 @@
 """Statements inside a writing transaction."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,8 +87,3 @@ def add_note(connection: Connection, key: str, note: str) -> None:
     if note not in sentences:
         text = "; ".join([*sentences, note])
         connection.execute(update(schema.cell).where(schema.cell.c.key == key).values(note=text))
-
-
-def json_list(text: str) -> list[Any]:
-    """A stored JSON list."""
-    return list(json.loads(text))

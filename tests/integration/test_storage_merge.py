@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 from support import demo
@@ -151,3 +152,30 @@ def test_parts_of_a_run_come_together(make):
         outcomes = [(spec(i), attempt(), result(i)) for i in range(7) if int(cell_key(spec(i))[:16], 16) % 3 == part]
         merge(target, make(f"part{part}", *outcomes))
     assert content(target) == content(whole)
+
+
+@pytest.mark.parametrize("trial", range(4))
+def test_random_histories_merge_to_the_same_in_either_order(make, trial):
+    generator = np.random.default_rng(trial)
+
+    def history(key):
+        """Up to three attempts at a cell, in the order of time, with results that agree within tolerance."""
+        outcomes = []
+        for day in sorted(generator.choice(28, generator.integers(0, 4), replace=False) + 1):
+            status = Status(generator.choice([status.value for status in Status]))
+            times = {name: f"2026-02-{day:02d}T00:00:0{i}.000Z" for i, name in enumerate(("started_at", "finished_at"))}
+            shift = float(generator.choice([0.0, 1e-5, 3e-5]))
+            measured = result(shift=shift) if status is Status.OK else None
+            outcomes.append((spec(key), attempt(status, **times), measured))
+        return outcomes
+
+    sides = {name: [outcome for key in range(6) for outcome in history(key)] for name in ("one", "two")}
+    merged = []
+    for order in (("one", "two"), ("two", "one"), ("one", "two", "one")):
+        label = "-".join(order)
+        target = make(label)
+        for i, name in enumerate(order):
+            merge(target, make(f"{i}-of-{label}", *sides[name]))
+        merged.append(content(target))
+        assert problems(target) == []
+    assert merged[0] == merged[1] == merged[2]

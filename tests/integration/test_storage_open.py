@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,17 @@ def test_a_full_disk_is_one_clear_error_and_the_database_stays_whole(database):
         assert caught.value.exit_code == 1
         assert problems(repository) == []
         assert cell_key(SPEC) in repository.statuses([cell_key(SPEC)])
+
+
+def test_old_drafts_are_swept_when_opening_for_writing_only(database):
+    draft = database.parent / "tmp" / "999999999-abc"
+    draft.write_bytes(b"half")
+    yesterday = time.time() - 90_000
+    os.utime(draft, (yesterday, yesterday))
+    Repository.open(database, read_only=True).close()
+    assert draft.exists()
+    Repository.open(database).close()
+    assert not draft.exists()
 
 
 def test_two_processes_make_and_fill_one_database_together(tmp_path):
