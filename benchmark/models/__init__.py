@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from arithloc.benchmark.models.anatomy import FAMILIES, Anatomy, QKNorm, QKVLayout, anatomy_of
     from arithloc.benchmark.models.cache import default_cache
+    from arithloc.benchmark.models.identity import ModelIdentity
     from arithloc.benchmark.models.loading import DTYPES, load
-    from arithloc.benchmark.models.subject import HeadRows, ModelIdentity, SubjectModel, wrap
+    from arithloc.benchmark.models.subject import HeadRows, SubjectModel, wrap
     from arithloc.benchmark.models.validation import validate
 
 _HOMES = {
@@ -19,7 +20,7 @@ _HOMES = {
     "FAMILIES": "anatomy",
     "Anatomy": "anatomy",
     "HeadRows": "subject",
-    "ModelIdentity": "subject",
+    "ModelIdentity": "identity",
     "QKNorm": "anatomy",
     "QKVLayout": "anatomy",
     "SubjectModel": "subject",

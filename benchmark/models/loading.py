@@ -24,7 +24,8 @@ from arithloc.benchmark.models import hashes
 from arithloc.benchmark.models.anatomy import anatomy_of, family
 from arithloc.benchmark.models.cache import default_cache
 from arithloc.benchmark.models.checkpoint import Checkpoint, find
-from arithloc.benchmark.models.subject import ModelIdentity, SubjectModel, wrap
+from arithloc.benchmark.models.identity import ModelIdentity
+from arithloc.benchmark.models.subject import SubjectModel, wrap
 from arithloc.benchmark.models.validation import validate
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -12,33 +12,11 @@ from torch import Tensor, nn
 from arithloc.benchmark.api.components import ModelShape
 from arithloc.benchmark.api.errors import AdapterCheckFailed, quoted
 from arithloc.benchmark.models.anatomy import Anatomy, QKVLayout, anatomy_of
+from arithloc.benchmark.models.identity import ModelIdentity
 from arithloc.benchmark.models.precision import keep_double
 
 _OUTPUT, _DOWN = "attention output projection", "MLP down projection"
 _REPAIR = "Correct the family's row in benchmark/models/anatomy.py."
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """What a stored result says about the model it was measured on.
-
-    Attributes:
-        revision: 40 hex digits of the hub revision, or the content hash of a local folder.
-        weights_hash: SHA-256 of the weights.
-        config_hash: SHA-256 of the configuration.
-        tokenizer_hash: SHA-256 of the tokenizer.
-        family: `model_type` of the architecture.
-        n_params: parameters, tied ones counted once.
-        is_toy: a model with known circuit.
-    """
-
-    revision: str
-    weights_hash: str
-    config_hash: str
-    tokenizer_hash: str
-    family: str
-    n_params: int
-    is_toy: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +172,7 @@ class SubjectModel:
 
     def logits(self, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
         """Logits of the last residual stream: final norm, unembedding, soft-cap."""
-        # a strided input would make the linear map copy its weight once per prompt
-        logits: Tensor = self.unembedding(self.final_norm(residual).contiguous())
+        logits: Tensor = self.unembedding(self.final_norm(residual))
         if self.logit_softcap is not None:
             logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
         return logits
@@ -212,7 +189,7 @@ def wrap(
     Args:
         name: what to call it.
         module: a Hugging Face causal LM; put into eval mode, its parameters no longer ask for gradients, and a
-            float64 model computes in float64 throughout (see `precision`).
+            float64 model computes in float64 throughout (see `precision`). Its values stay its own.
         tokenizer: its fast tokenizer.
         identity: its hashes.
         anatomy: the row of its family; found by `config.model_type` where None.
@@ -224,9 +201,15 @@ def wrap(
     module.eval().requires_grad_(False)
     anatomy = anatomy or anatomy_of(module.config)
     subject = SubjectModel(name, module, tokenizer, anatomy, shape_of(module, anatomy), identity)
+    subject.unembedding.register_forward_pre_hook(_contiguous)
     if subject.dtype == torch.float64:
         keep_double(_norms_and_attention(subject))
     return subject
+
+
+def _contiguous(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """On the last position alone, a strided slice, a linear map would copy its whole weight once per prompt."""
+    return tuple(arg.contiguous() for arg in args)
 
 
 def _norms_and_attention(subject: SubjectModel) -> Iterator[nn.Module]:

@@ -274,21 +274,37 @@ def test_a_module_that_the_forward_does_not_call_is_caught():
         validate(wrap("sabotaged", subject.module, subject.tokenizer, subject.identity, wrong))
 
 
+def _hooks(subject):
+    return [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in subject.module.modules()]
+
+
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])
 def test_checking_leaves_no_hook_and_no_gradient_behind(family):
     subject = tiny.subject(family)
+    hooks = _hooks(subject)
     before, _ = _seen(subject, subject.final_norm)
     validate(subject)
     after, _ = _seen(subject, subject.final_norm)
     assert torch.equal(before, after)
     assert not after.requires_grad
-    modules = list(subject.module.modules())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    assert _hooks(subject) == hooks
 
 
 def test_a_check_that_fails_leaves_no_hook_behind_either():
     subject = tiny.subject("gpt2")
     wrong = dataclasses.replace(subject.anatomy, attention_write="attn")
+    sabotaged = wrap("sabotaged", subject.module, subject.tokenizer, subject.identity, wrong)
+    hooks = _hooks(sabotaged)
     with pytest.raises(AdapterCheckFailed):
-        validate(wrap("sabotaged", subject.module, subject.tokenizer, subject.identity, wrong))
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in subject.module.modules())
+        validate(sabotaged)
+    assert _hooks(sabotaged) == hooks
+
+
+def test_the_last_position_alone_costs_no_copy_of_the_unembedding():
+    """Handed a strided slice of a batch, a linear map would expand its weight to one copy per prompt."""
+    subject = tiny.subject("llama")
+    seen = []
+    subject.unembedding.register_forward_hook(lambda module, args, output: seen.append(args[0].is_contiguous()))
+    last = subject.module(IDS.expand(3, -1), use_cache=False, logits_to_keep=1).logits
+    assert seen == [True]
+    assert torch.allclose(last, subject.module(IDS.expand(3, -1), use_cache=False).logits[:, -1:], rtol=0, atol=1e-5)
