@@ -1,6 +1,7 @@
 """Packed rows of a sweep: each row starts where its site is, and all travel up the model together."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,8 +10,11 @@ from torch import Tensor
 from arithloc.benchmark.engine.batching import grouped
 from arithloc.benchmark.engine.blocks import Blocks, Rows
 from arithloc.benchmark.engine.entries import Entry, Values, entered, entry
-from arithloc.benchmark.engine.sites import Site
+from arithloc.benchmark.engine.sites import Site, SiteKind
 from arithloc.benchmark.models import SubjectModel
+
+Frozen = Literal["heads", "all"]
+"""`heads`: other heads keep their output, MLPs recompute. `all`: other heads and MLPs keep their output."""
 
 
 def in_order(model: SubjectModel, sites: Sequence[Site]) -> list[int]:
@@ -20,7 +24,11 @@ def in_order(model: SubjectModel, sites: Sequence[Site]) -> list[int]:
 
 
 def swept(
-    blocks: Blocks, donor: Values, sites: Sequence[Site], touched: Bool[Tensor, "pair pos"]
+    blocks: Blocks,
+    donor: Values,
+    sites: Sequence[Site],
+    touched: Bool[Tensor, "pair pos"],
+    frozen: Frozen | None = None,
 ) -> Float[Tensor, "row pair d_model"]:
     """Last residual stream at the last token, with each of `sites` alone replaced.
 
@@ -29,6 +37,8 @@ def swept(
         donor: replacement values at the whole sites.
         sites: one per row, in the order of `in_order`.
         touched: which tokens are replaced.
+        frozen: what keeps the base run's values behind the site; nothing where None. The base run then holds
+            `entries.base_sites` of all layers.
     """
     model, base = blocks.model, blocks.base.values
     layers = model.shape.n_layers
@@ -45,17 +55,25 @@ def swept(
             new += [entered(model, base, donor, part, touched)[:, :, -rows.shape[2] :] for part in parts]
         return torch.cat(new) if len(new) > 1 else rows
 
+    def attention(layer: int, rows: Rows) -> Tensor:
+        return blocks.attention(layer, rows) if frozen is None else base[Site(SiteKind.ATTENTION, layer)].unsqueeze(0)
+
+    def mlp(layer: int, rows: Rows) -> Tensor:
+        if frozen == "all":
+            return base[Site(SiteKind.MLP, layer)][:, -rows.shape[2] :].unsqueeze(0)
+        return blocks.mlp(layer, rows)
+
     for layer in range(min(layer for layer, _ in joins), layers):
         rows = join(layer, Entry.INPUT, rows)
         # nothing above the last block reads other positions than the last
         left = slice(-1, None) if layer == layers - 1 else slice(None)
         if len(rows):
-            attended = blocks.attention(layer, rows)[:, :, left]
+            attended = attention(layer, rows)[:, :, left]
             rows = rows[:, :, left]
-            rows = rows + attended + blocks.mlp(layer, rows) if model.shape.parallel else rows + attended
+            rows = rows + attended + mlp(layer, rows) if model.shape.parallel else rows + attended
         rows = rows[:, :, left]
         rows = join(layer, Entry.MIDDLE, rows)
         if len(rows) and not model.shape.parallel:
-            rows = rows + blocks.mlp(layer, rows)
+            rows = rows + mlp(layer, rows)
         rows = join(layer, Entry.OUTPUT, rows)
     return join(layers, Entry.INPUT, rows)[:, :, -1]
