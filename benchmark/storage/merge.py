@@ -189,9 +189,12 @@ def _write(target: Connection, source: Connection, verdicts: Mapping[str, _Verdi
 
 def _copy(target: Connection, source: Connection, keys: Sequence[str]) -> None:
     for table in _OF_CELL:
-        rows = [dict(row) for row in source.execute(select(table).where(table.c.key.in_(keys))).mappings()]
-        if rows:
-            target.execute(insert(table), rows)
+        rows = source.execute(select(table).where(table.c.key.in_(keys))).all()
+        statement = insert(table).compile(dialect=target.dialect)
+        if rows and statement.positional:  # past SQLAlchemy's bookkeeping for each row: half the time of a merge
+            target.exec_driver_sql(str(statement), [tuple(row) for row in rows])
+        elif rows:
+            target.execute(insert(table), [dict(row._mapping) for row in rows])
 
 
 def _notes(target: Connection, source: Connection, key: str) -> set[str]:
