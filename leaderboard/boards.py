@@ -5,6 +5,7 @@ The rows of whole boards are written with the results. What a reader filters is 
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -182,11 +183,12 @@ def ranking(results: Repository, question: Question, score: str, filters: Filter
     known = entries(results)
     time = cells[cells["status"] == "ok"].groupby("entry_id")["wall_s"].sum()
     table = pd.DataFrame([_row(row, score) for row in rows], columns=list(_row(BoardRow("", False, 0, 0), score)))
+    tied: list[Any] = [tuple(known[name].label for name in row.tied_with) for row in rows]
     table = table.assign(
         label=table["entry_id"].map({name: entry.label for name, entry in known.items()}),
         access=table["entry_id"].map({name: entry.access for name, entry in known.items()}),
         wall_s=table["entry_id"].map(time),
-        tied=[tuple(known[name].label for name in row.tied_with) for row in rows],
+        tied=tied,
     )
     sanity = table["entry_id"].map({name: entry.sanity for name, entry in known.items()}).astype(bool)
     shown = table["access"].map(filters.keeps_entry).astype(bool)

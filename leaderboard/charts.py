@@ -15,7 +15,7 @@ _LABEL_WIDTH = 170
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [10, 4], [1, 3], [6, 2, 1, 2, 1, 2]]
 _GAP = " "
 
-Chart = alt.Chart | alt.LayerChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None) -> Chart:
@@ -118,13 +118,14 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
         .mark_rule(strokeDash=[2, 3], color="gray")
         .encode(y=alt.Y("level:Q", scale=y_scale, title=y_title))
     )
-    return (
+    chart: Chart = (
         alt.layer(levels, band, line, marks.add_params(chosen))
         .properties(
             height=380 + _legend_height(names), description=f"{y_title} over circuit size for {_reached(data, names)}"
         )
         .resolve_legend(color="shared", strokeDash="shared")
     )
+    return chart
 
 
 def _legend() -> alt.Legend:
@@ -161,8 +162,8 @@ def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Ch
     columns = [s for slot in slots for s in ((_GAP, slot) if slot == "MLP" and len(slots) > 2 else (slot,))]
     n_layers = int(data["layer"].max()) + 1
     top = float(data["score"].abs().max()) or 1.0
-    strongest = data.loc[data["score"].abs().idxmax()]
-    return (
+    strongest = data.iloc[int(data["score"].abs().to_numpy().argmax())]
+    chart: Chart = (
         alt.Chart(data)
         .mark_rect()
         .encode(
@@ -194,6 +195,7 @@ def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Ch
             description=f"Component scores by layer and {x_title.lower()}; strongest is {strongest['component']} with {strongest['score']:.3g}",
         )
     )
+    return chart
 
 
 _STATES = {"found": "●", "missed": "○", "extra": "+", "left out": "", "undecided": "?"}
@@ -227,7 +229,7 @@ def circuit_grid(found: pd.DataFrame) -> Chart:
         scale=alt.Scale(domain=list(_STATES), range=["#009E73", "#E69F00", "#D55E00", "#9AA5AE", "#CFC4DA"]),
         legend=alt.Legend(orient="bottom", columns=3, title=None),
     )
-    tooltip = ["component:N", "state:N", "role:N", alt.Tooltip("score:Q", format=".4g")]
+    tooltip: list[Any] = ["component:N", "state:N", "role:N", alt.Tooltip("score:Q", format=".4g")]
     base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
     cells = base.mark_rect().encode(
         color=colour, opacity=alt.condition("datum.state == 'left out'", alt.value(0.25), alt.value(0.9))
@@ -247,8 +249,8 @@ def layer_counts(counts: pd.DataFrame, n_top: int) -> Chart:
         counts: columns `layer`, `n`.
         n_top: how many neurons were counted.
     """
-    peak = counts.loc[counts["n"].idxmax()]
-    return (
+    peak = counts.iloc[int(counts["n"].to_numpy().argmax())]
+    chart: Chart = (
         alt.Chart(counts)
         .mark_bar()
         .encode(
@@ -261,6 +263,7 @@ def layer_counts(counts: pd.DataFrame, n_top: int) -> Chart:
             description=f"Layers of the {n_top} strongest neurons; most, {int(peak['n'])}, in layer {int(peak['layer'])}",
         )
     )
+    return chart
 
 
 def roc(points: pd.DataFrame, band: pd.DataFrame) -> Chart:

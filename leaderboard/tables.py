@@ -4,7 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from arithloc.leaderboard.text import duration, interval, moment, number, plain, rank, score_text, shortened, size_of
+from arithloc.leaderboard.text import (
+    ScoreText,
+    duration,
+    interval,
+    moment,
+    number,
+    plain,
+    rank,
+    score_text,
+    shortened,
+    size_of,
+)
 
 MAIN_SCORES = ("faithfulness_area", "sparsity", "completeness", "auroc", "average_precision", "cpr", "cmd")
 """Scores that have a column of their own, in this order, where there are any values."""
@@ -29,10 +40,7 @@ def score_columns(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
     for name in scores:
         if name in rows and rows[name].notna().any():
             text = score_text(name)
-            columns[text.label] = [
-                interval(value, low, high, text)
-                for value, low, high in zip(rows[name], rows[f"{name}.low"], rows[f"{name}.high"], strict=True)
-            ]
+            columns[text.label] = _intervals(rows, (name, f"{name}.low", f"{name}.high"), text)
     return pd.DataFrame(columns, index=rows.index)
 
 
@@ -81,8 +89,8 @@ def board_table(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
 def rank_rows(rows: pd.DataFrame, score: str) -> pd.DataFrame:
     """Rows of the interval chart of a board: the rank interval stands before the name."""
     labels = [
-        f"{rank(int(r.rank_low), int(r.rank_high))}  {shortened(r.label, 24)}" if "rank_low" in rows else r.label
-        for r in rows.itertuples()
+        f"{rank(int(low), int(high))}  {shortened(label, 22)}"
+        for low, high, label in zip(rows["rank_low"], rows["rank_high"], rows["label"], strict=True)
     ]
     values = rows.rename(columns={"value": score, "low": f"{score}.low", "high": f"{score}.high"})
     return interval_rows(pd.Series(labels), values, score)
@@ -93,7 +101,8 @@ def wide_scores(scores: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for column, suffix in (("value", ""), ("low", ".low"), ("high", ".high")):
         part = scores.pivot(index="key", columns="name", values=column)
-        parts.append(part.rename(columns=lambda name, suffix=suffix: f"{name}{suffix}"))
+        part.columns = pd.Index([f"{name}{suffix}" for name in part.columns])
+        parts.append(part)
     return pd.concat(parts, axis=1)
 
 
@@ -184,13 +193,13 @@ def interval_rows(labels: pd.Series, wide: pd.DataFrame, score: str) -> pd.DataF
     text = score_text(score)
     rows = pd.DataFrame(
         {
-            "label": [shortened(label) for label in labels],
+            "label": _unique([shortened(label) for label in labels]),
             "value": wide[score].to_numpy(),
             "low": wide[f"{score}.low"].to_numpy(),
             "high": wide[f"{score}.high"].to_numpy(),
         }
     ).astype({"value": float, "low": float, "high": float})
-    rows["shown"] = [interval(r.value, r.low, r.high, text) for r in rows.itertuples()]
+    rows["shown"] = _intervals(rows, ("value", "low", "high"), text)
     return rows.dropna(subset=["value"])
 
 
@@ -202,7 +211,7 @@ def points_table(points: pd.DataFrame) -> pd.DataFrame:
             "Curve": points["entry"],
             "Components": points["n_components"],
             "Size": [number(value, size) for value in points["size"]],
-            "f": [interval(r.f, r.f_low, r.f_high, ratio) for r in points.itertuples()],
+            "f": _intervals(points, ("f", "f_low", "f_high"), ratio),
             "Accuracy": [number(value, ratio) for value in points["accuracy"]],
             "KL": [number(value, ratio) for value in points["kl"]],
         }
@@ -264,9 +273,10 @@ def raw_table(rows: pd.DataFrame) -> pd.DataFrame:
             "Ablation": rows["ablation"],
             "Seed": rows["seed"],
             "Status": rows["status"],
-            text.label: [interval(r.value, r.low, r.high, text) for r in rows.itertuples()],
+            text.label: _intervals(rows, ("value", "low", "high"), text),
             "Error": [
-                f"{plain(r.error_type)}: {plain(r.error_message)}" if r.error_type else "" for r in rows.itertuples()
+                f"{plain(kind)}: {plain(message)}" if kind else ""
+                for kind, message in zip(rows["error_type"], rows["error_message"], strict=True)
             ],
             "Attempts": rows["attempts"],
             "Time to localize": rows["wall_localize_s"].map(duration),
@@ -290,4 +300,16 @@ def _labels(cells: pd.DataFrame, always: list[str], where_varying: list[str]) ->
         names = [f"{name} · seed {seed}" for name, seed in zip(names, cells["seed"], strict=True)]
     return [
         name if names.count(name) == 1 else f"{name} · {key[:8]}" for name, key in zip(names, cells["key"], strict=True)
+    ]
+
+
+def _intervals(rows: pd.DataFrame, columns: tuple[str, str, str], text: ScoreText) -> list[str]:
+    value, low, high = columns
+    return [interval(*numbers, text) for numbers in zip(rows[value], rows[low], rows[high], strict=True)]
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names of which none is there twice: a chart would draw two rows in one place."""
+    return [
+        name if names.index(name) == i else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
     ]
