@@ -55,10 +55,10 @@ class Sample:
         return self.empty + shares[:, None] * (self.full - self.empty) + per_cluster + per_pair
 
     def score(self, shares: np.ndarray, draws: int) -> CellScores:
-        readout = Readout(
-            "logit_diff", self.full, self.empty, self.runs(shares), self.runs(1 - shares),
-            self.runs(BUDGET_SHARES), self.runs(BUDGET_SHARES),
-        )  # fmt: skip
+        budgets = [self.runs(BUDGET_SHARES) for _ in range(2)]
+        for rows in budgets:
+            rows[-1] = self.full  # the last budget keeps everything
+        readout = Readout("logit_diff", self.full, self.empty, self.runs(shares), self.runs(1 - shares), *budgets)
         return score_cell(CURVES, readout, [str(c) for c in self.cluster], self.hash, draws)
 
 
