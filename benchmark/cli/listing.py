@@ -58,10 +58,12 @@ def list_registered(
         dict.fromkeys(("name", "what it is", "kind", "from"), "left"), fold=("what it is", "kind", "from")
     )
     for item in items:
-        table.add_row(
-            escape(item.name), escape(f"broken: {item.error}" if item.error else item.summary), item.kind, item.origin
-        )
+        if not item.error:
+            table.add_row(escape(item.name), escape(item.summary), item.kind, escape(item.origin))
     out.print(table)
+    for item in items:
+        if item.error:
+            out.print(f"broken: {item.name} of {item.origin}: {item.error}", markup=False, soft_wrap=True)
     return 0
 
 

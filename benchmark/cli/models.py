@@ -10,6 +10,7 @@ from rich.markup import escape
 from arithloc.benchmark.api.errors import PrerequisiteError, UnknownName
 from arithloc.benchmark.api.model import ModelSource
 from arithloc.benchmark.api.registry import model_sources
+from arithloc.benchmark.cli.progress import counting
 from arithloc.benchmark.cli.table import plain_table
 
 app = typer.Typer(help="List models and build them on this machine.", no_args_is_help=True)
@@ -42,7 +43,11 @@ def build_model(name: Annotated[str, typer.Argument(help="Name of a model: see '
     sources = model_sources()
     if name not in sources:
         raise UnknownName.among("model", name, sources)
-    folder = sources[name].folder(default_cache()) if sources[name].is_toy else packaged.build(name)
+    if name in {source.name for source in packaged.SOURCES}:
+        with counting(f"building {name}") as progress:
+            folder = packaged.build(name, progress=progress)
+    else:
+        folder = sources[name].folder(default_cache())
     Console(highlight=False).print(f"{name}: {folder}", soft_wrap=True)
     return 0
 

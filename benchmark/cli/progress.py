@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from arithloc.benchmark.api import Progress as StepProgress
 from arithloc.benchmark.runner.executor import Listener
 from arithloc.benchmark.runner.job import Job
 from arithloc.benchmark.runner.outcome import Outcome
@@ -42,6 +43,26 @@ def display_for(console: Console, total: int) -> Iterator[Listener]:
     )
     with progress:
         yield BarDisplay(progress, total)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[StepProgress]:
+    """A bar on stderr for one long task whose steps are counted; silent where there is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(what, total=None)
+
+        def step(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        yield step
 
 
 class LineDisplay:

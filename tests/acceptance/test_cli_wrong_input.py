@@ -2,9 +2,13 @@
 
 import hashlib
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -97,3 +101,29 @@ def test_good_commands_on_the_same_place(place):
         [sys.executable, "-m", "arithloc.benchmark", "list", "suites"], cwd=place, capture_output=True, text=True
     )
     assert module.returncode == 0 and "quick" in module.stdout
+
+
+def test_the_leaderboard_starts_on_the_database_and_ends_with_its_process(place):
+    with closing(socket.socket()) as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "ARITHLOC_DB": str(place / "results" / "results.db")}
+    server = subprocess.Popen(
+        [str(BENCH), "leaderboard", "--port", str(port)],
+        cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            assert server.poll() is None, server.stdout.read()
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
+                    assert answer.read() == b"ok"
+                break
+            except urllib.error.URLError:
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.1)
+    finally:
+        server.terminate()
+        out, _ = server.communicate(timeout=30)
+    assert "Traceback" not in out
