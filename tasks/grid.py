@@ -1,0 +1,112 @@
+"""Operand grids: every valid operand pair of a range, enumerated once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from arithloc.tasks.operators import OPERATORS
+
+ANY = 10**9
+"""A bound that no result reaches."""
+
+
+class Range(StrEnum):
+    """Named ranges of operands and results."""
+
+    D1 = "d1"
+    """Both operands 1..9, any result."""
+    D2 = "d2"
+    """Both operands 10..99, any result."""
+    D3 = "d3"
+    """Both operands 100..999, any result."""
+    D2D1 = "d2d1"
+    """First operand 10..99, second 1..9, any result."""
+    N300 = "n300"
+    """Operands and results 1..300 (Stolfo et al., arXiv:2305.15054)."""
+    N300_EXCLUSIVE = "n300-exclusive"
+    """Operands 1..300, results 1..299: the bound of that paper's released code."""
+    SINGLE_DIGIT = "single-digit"
+    """Operands 1..9, results 0..9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Inclusive bounds of a range; `result` None where any result will do."""
+
+    x: tuple[int, int]
+    y: tuple[int, int]
+    result: tuple[int, int] | None = None
+
+
+BOUNDS = {
+    Range.D1: Bounds((1, 9), (1, 9)),
+    Range.D2: Bounds((10, 99), (10, 99)),
+    Range.D3: Bounds((100, 999), (100, 999)),
+    Range.D2D1: Bounds((10, 99), (1, 9)),
+    Range.N300: Bounds((1, 300), (1, 300), (1, 300)),
+    Range.N300_EXCLUSIVE: Bounds((1, 300), (1, 300), (1, 299)),
+    Range.SINGLE_DIGIT: Bounds((1, 9), (1, 9), (0, 9)),
+}
+
+
+class Operands(NamedTuple):
+    """First and second operand."""
+
+    x: int
+    y: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The canonical operand pair: sorted."""
+        return (self.x, self.y) if self.x <= self.y else (self.y, self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What decides which operand pairs are valid.
+
+    Attributes:
+        operator: operator id.
+        range: named range.
+        shortcuts: keep operand pairs whose result needs no computing.
+        negative: allow results below zero.
+    """
+
+    operator: str
+    range: Range
+    shortcuts: bool = False
+    negative: bool = False
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest result."""
+        low, high = BOUNDS[self.range].result or (0, ANY)
+        return (-high, high) if self.negative else (low, high)
+
+    def result(self, operands: Operands) -> int | None:
+        """Result of an operand pair, or None where the pair is not in this grid."""
+        operator, bounds = OPERATORS[self.operator], BOUNDS[self.range]
+        x, y = operands
+        if not (bounds.x[0] <= x <= bounds.x[1] and bounds.y[0] <= y <= bounds.y[1]):
+            return None
+        value, (low, high) = operator.apply(x, y), self.limits
+        if value is None or not low <= value <= high or (operator.shortcut(x, y) and not self.shortcuts):
+            return None
+        return value
+
+
+@lru_cache(maxsize=64)
+def enumerate_grid(grid: Grid) -> tuple[Operands, ...]:
+    """All valid operand pairs, ordered, each once."""
+    bounds, operator = BOUNDS[grid.range], OPERATORS[grid.operator]
+    apply, shortcut, shortcuts = operator.apply, operator.shortcut, grid.shortcuts
+    low, high = grid.limits
+    return tuple(
+        [
+            Operands(x, y)
+            for x in range(bounds.x[0], bounds.x[1] + 1)
+            for y in range(bounds.y[0], bounds.y[1] + 1)
+            if (value := apply(x, y)) is not None and low <= value <= high and (shortcuts or not shortcut(x, y))
+        ]
+    )

@@ -1,0 +1,51 @@
+"""Arithmetic operators: their words, the numbers they are defined on, and the questions that need no computing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator of two-operand questions.
+
+    Attributes:
+        id: `add`, `sub`, ...
+        words: text by template slot: `W` infix word, `D` infix word of the frames Y and z, `N` noun, `R` noun of
+            statements, `G` name of the operation, `S` symbol.
+        apply: exact result, or None where the operator is not defined on the operands.
+        shortcut: whether the result can be copied from the prompt or is constant (`x*1`, `x-x`, ...).
+    """
+
+    id: str
+    words: dict[str, str]
+    apply: Callable[[int, int], int | None]
+    shortcut: Callable[[int, int], bool]
+
+
+ADD = Operator(
+    "add",
+    {"W": "plus", "D": "plus", "N": "sum of", "R": "sum of", "G": "addition", "S": "+"},
+    lambda x, y: x + y,
+    lambda x, y: x == 0 or y == 0,
+)
+SUB = Operator(
+    "sub",
+    {
+        "W": "minus",
+        "D": "minus",
+        "N": "difference between",
+        "R": "difference between",
+        "G": "subtraction",
+        "S": "-",
+    },
+    lambda x, y: x - y,
+    lambda x, y: y in (0, x),
+)
+
+OPERATORS = {operator.id: operator for operator in (ADD, SUB)}
+
+NULL_WORDS = ("nothing", "none")
+"""What replaces an operator word in the kind `operator_null` (Zhang et al., arXiv:2409.01659)."""
+
+NULL_SYMBOLS = ("<", "@")
+"""What replaces an operator symbol there."""
