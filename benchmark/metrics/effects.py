@@ -45,8 +45,8 @@ def ie_stolfo(d: Float[ndarray, "*batch"], d_prime: Float[ndarray, "*batch"]) ->
     """IE = (exp d + exp d') / 2 - 1, the indirect effect of the paper; the total effect with the donor run's d.
 
     Example: P(r) .1 -> .4 and P(r') .6 -> .3: (4 + 2) / 2 - 1
-    >>> round(float(ie_stolfo(np.log(np.array(4.0)), np.log(np.array(2.0)))), 12)
-    2.0
+    >>> ie_stolfo(np.log([4.0]), np.log([2.0])).round(12).tolist()
+    [2.0]
     """
     return np.asarray((np.exp(d) + np.exp(d_prime)) / 2 - 1)
 
