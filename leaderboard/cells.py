@@ -17,6 +17,9 @@ from arithloc.leaderboard.text import plain
 GRANULARITIES = (Granularity.NODE, Granularity.EDGE, Granularity.NEURON, Granularity.LAYER)
 """In the order in which they are offered."""
 
+UNNAMED_SUITE = "custom"
+"""Name of the suites that a grid of the command line makes; `--suite` does not take it."""
+
 MAX_CURVES = 8
 """More curves than this cannot be told apart."""
 
@@ -257,17 +260,18 @@ def provenance(results: Repository, key: str) -> dict[str, dict[str, str]]:
 
 
 def command(results: Repository, key: str, argument: str) -> str:
-    """The command that runs one cell again.
+    """The command that runs one cell again; `bench show` has it with every number of pairs and draws.
 
     Args:
         results: the database.
         key: the cell.
         argument: what `--method` takes for its entry.
     """
-    c, t = schema.cell.c, schema.task.c
+    c, t, part = schema.cell.c, schema.task.c, schema.suite_cell.c
     query = (
         select(
-            c.granularity, c.ablation, c.seed, c.dtype, t.name, t.options_json, schema.model.c.name.label("model")
+            c.granularity, c.ablation, c.seed, c.dtype, c.question, c.n_evaluation, t.name, t.options_json,
+            schema.model.c.name.label("model"),
         )
         .join_from(schema.cell, schema.task)
         .join(schema.model, c.model_id == schema.model.c.model_id)
@@ -275,7 +279,15 @@ def command(results: Repository, key: str, argument: str) -> str:
     )  # fmt: skip
     with results.reading() as connection:
         row = connection.execute(query).one()
+        named = (
+            select(schema.suite.c.name)
+            .join_from(schema.suite, schema.suite_cell)
+            .where(part.question == row.question, part.seed == row.seed, schema.suite.c.name != UNNAMED_SUITE)
+            .order_by(schema.suite.c.created_at)
+        )
+        suite = connection.scalars(named).first()
     words = {
+        **({"limit": str(row.n_evaluation)} if suite is None else {"suite": suite}),
         "method": argument,
         "task": with_options(row.name, json.loads(row.options_json)),
         "model": row.model,

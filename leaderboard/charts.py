@@ -29,7 +29,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
     text = score_text(score)
     data = frame.dropna(subset=["value"])
     scale = alt.Scale(type="log") if text.share else alt.Scale(zero=False, nice=True)
-    x_axis = alt.Axis(format="~g" if text.share else f".{max(text.digits, 1)}f", tickCount=6, labelOverlap=True)
+    x_axis = alt.Axis(format=".2~r" if text.share else f".{max(text.digits, 1)}f", tickCount=6, labelOverlap=True)
     y = alt.Y(
         "label:N",
         sort=list(frame["label"]),
@@ -57,7 +57,7 @@ def intervals(frame: pd.DataFrame, score: str, *, baseline: float | None = None)
         )
     first, last = data["label"].iloc[0], data["label"].iloc[-1]
     return alt.layer(*layers).properties(
-        height=26 * len(data) + 65,
+        height=28 * len(data) + 80,
         description=f"{text.label} with 95 % intervals, {counted(len(data), 'row')} from {first} to {last}",
     )
 
@@ -79,7 +79,7 @@ def faithfulness_curve(points: pd.DataFrame, *, y_title: str = "Faithfulness f")
     x_scale = alt.Scale(
         type="log", domain=[min(data["size"].min(), 0.5) * 0.9, max(data["size"].max(), 0.5)], nice=False
     )
-    x_axis = alt.Axis(format="~g", tickCount=5, labelOverlap=True)
+    x_axis = alt.Axis(format=".2~r", tickCount=5, labelOverlap=True)
     chosen = alt.selection_point(fields=["entry"], bind="legend", name="entry")
     faded = alt.condition(chosen, alt.value(1.0), alt.value(0.12))
     legend = _legend()
@@ -183,7 +183,7 @@ def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Ch
             color=alt.Color(
                 "score:Q",
                 scale=alt.Scale(domain=[-top, top], domainMid=0),
-                legend=alt.Legend(orient="bottom", title="Component score", gradientLength=220, format="~g"),
+                legend=alt.Legend(orient="bottom", title="Component score", gradientLength=220, format=".2~r"),
             ),
             tooltip=[
                 alt.Tooltip("component:N", title="Component"),
@@ -191,7 +191,7 @@ def heat_layer_slot(grid: pd.DataFrame, slots: list[str], *, x_title: str) -> Ch
             ],
         )
         .properties(
-            height=min(26 * n_layers, 520) + 120,
+            height=max(min(26 * n_layers, 520), 110) + 140,
             description=f"Component scores by layer and {x_title.lower()}; strongest is {strongest['component']} with {strongest['score']:.3g}",
         )
     )
@@ -236,7 +236,7 @@ def circuit_grid(found: pd.DataFrame) -> Chart:
     )
     marks = base.mark_text(fontSize=16, fontWeight="bold", color="black").encode(text="mark:N")
     return alt.layer(cells, marks).properties(
-        height=min(44 * data["layer"].nunique(), 520) + 120,
+        height=max(min(44 * data["layer"].nunique(), 520), 110) + 120,
         description=f"Circuit of the entry against the proven one: {counts.get('found', 0)} found, "
         f"{counts.get('missed', 0)} missed, {counts.get('extra', 0)} extra",
     )

@@ -17,10 +17,10 @@ from arithloc.leaderboard.text import (
     size_of,
 )
 
-MAIN_SCORES = ("faithfulness_area", "sparsity", "completeness", "auroc", "average_precision", "cpr", "cmd")
+MAIN_SCORES = ("faithfulness_area", "sparsity", "completeness_area", "auroc", "average_precision", "cpr", "cmd")
 """Scores that have a column of their own, in this order, where there are any values."""
 
-TRUTH_SCORES = ("auroc", "average_precision", "precision_at_k", "recall_at_k", "faithfulness_area")
+TRUTH_SCORES = ("auroc", "average_precision", "precision_at_true_size", "faithfulness_area")
 """Columns of the table of known circuits."""
 
 
@@ -162,7 +162,7 @@ def roles_table(found: pd.DataFrame) -> pd.DataFrame:
             "Component": kept["component"],
             "State": kept["state"],
             "Role": kept["role"],
-            "Score": [f"{value:.4g}" for value in kept["score"]],
+            "Score": [f"{value:.3g}" for value in kept["score"]],
         }
     )
 
@@ -191,6 +191,8 @@ def interval_rows(labels: pd.Series, wide: pd.DataFrame, score: str) -> pd.DataF
         score: which.
     """
     text = score_text(score)
+    if score not in wide:
+        return pd.DataFrame(columns=["label", "value", "low", "high", "shown"])
     rows = pd.DataFrame(
         {
             "label": _unique([shortened(label) for label in labels]),
@@ -236,7 +238,7 @@ def strongest_table(strongest: pd.DataFrame) -> pd.DataFrame:
         {
             "Place": strongest["place"],
             "Component": strongest["component"],
-            "Score": [f"{value:.4g}" for value in strongest["score"]],
+            "Score": [f"{value:.3g}" for value in strongest["score"]],
         }
     )
 

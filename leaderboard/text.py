@@ -54,10 +54,10 @@ SCORES = {
         equation=r"\min \{\, s_n : \text{lower 95 \% bound of } f(C_n) \ge 0.9 \,\}",
     ),
     "sparsity_components": ScoreText("Components at 0.9", "Number of components of that smallest circuit.", digits=0),
-    "completeness": ScoreText(
+    "completeness_area": ScoreText(
         "Completeness",
-        "Share of the behaviour that is gone when the circuit is ablated; 1 is best.",
-        equation=r"c(C) = 1 - f(M \setminus C)",
+        "The same area for what the model loses without the circuit; 1: nothing of the behaviour is left.",
+        equation=r"c(C) = 1 - f(M \setminus C) \text{ in the place of } f",
     ),
     "cpr": ScoreText(
         "CPR",
@@ -78,6 +78,9 @@ SCORES = {
         "Average precision",
         "Precision averaged over the recall of the proven circuit; chance is its share.",
         equation=r"\sum_t (R_t - R_{t-1}) P_t",
+    ),
+    "precision_at_true_size": ScoreText(
+        "Precision at true size", "Share of the circuit among the strongest components, as many as it has."
     ),
 }
 
@@ -189,11 +192,13 @@ def rank(low: int, high: int) -> str:
 def duration(seconds: Real) -> str:
     """A time with two significant units.
 
-    >>> duration(0.25), duration(75), duration(7500)
-    ('0.25 s', '1 min 15 s', '2 h 5 min')
+    >>> duration(0.001), duration(0.25), duration(75), duration(7500)
+    ('<0.01 s', '0.25 s', '1 min 15 s', '2 h 5 min')
     """
     if (seconds := _finite(seconds)) is None:
         return MISSING
+    if seconds < 0.01:
+        return "<0.01 s"
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

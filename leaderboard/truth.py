@@ -16,6 +16,9 @@ from arithloc.leaderboard.cells import frame_of
 from arithloc.leaderboard.components import Components
 from arithloc.leaderboard.text import plain
 
+KINDS = ("node", "neuron")
+"""Kinds of components with a label of their own that methods score."""
+
 RANDOM_DRAWS = 400
 """Random orders behind the band of chance."""
 

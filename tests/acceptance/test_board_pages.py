@@ -1,6 +1,7 @@
 """Every page of the board on the demonstration, an empty and a one-entry database, by Streamlit's test harness."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from support import demo
 from support.results import ENVIRONMENT, SPEC, attempt
 
 from arithloc.benchmark.storage.boards import update_boards
+from arithloc.benchmark.storage.records import Status
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.storage.suites import SuiteRecord
+from arithloc.leaderboard.cells import entries
 
 APP = Path(__file__).parents[2] / "leaderboard" / "app.py"
 PAGES = ("ranking", "task", "circuits", "raw", "about", "entry")
@@ -61,8 +64,6 @@ def words(app):
 
 def entry_id(databases, label):
     with Repository.open(databases / "demo.db", read_only=True) as results:
-        from arithloc.leaderboard.cells import entries
-
         (found,) = [name for name, entry in entries(results).items() if entry.label == label]
         return found
 
@@ -154,6 +155,19 @@ def test_failures_are_told_with_their_message(page, databases):
     assert set(tries["Status"]) == {"ok", "timeout", "killed"}
     quiet(app.selectbox(key="e_cell").set_value("addition · smollm2").run())
     assert "CellTimeout: The cell ran past its limit of 600 s." in words(app)
+
+
+def test_an_entry_without_any_result_has_a_page(page, tmp_path):
+    hopeless = replace(demo.SKILLS[2], broken={model.name: Status.FAILED for _, model in demo.QUESTIONS})
+    demo.build(tmp_path / "r.db", (hopeless,))
+    with Repository.open(tmp_path / "r.db") as repository:
+        (only,) = entries(repository)
+    app = page("entry", tmp_path / "r.db", id=only)
+    assert "No curve: choose a finished cell." in words(app)
+    assert "BadScores" in words(app)
+    assert not app.error
+    for name in ("ranking", "task", "circuits", "raw"):
+        assert not page(name, tmp_path / "r.db").error
 
 
 def test_an_unknown_id_suggests_near_ones(page, databases):

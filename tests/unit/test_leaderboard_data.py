@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from support import demo
-from support.results import MODEL, SPEC, TASK
+from support.results import ENVIRONMENT, MODEL, SPEC, TASK, attempt, result
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, ModelShape
 from arithloc.benchmark.api.errors import StorageError, UsageError
 from arithloc.benchmark.storage.repository import Repository
+from arithloc.benchmark.storage.suites import SuiteRecord
 from arithloc.leaderboard import cells, components, data, raw, tables, truth
 
 
@@ -129,8 +130,6 @@ def test_neurons_are_counted_by_layer():
 
 
 def test_a_wrong_number_of_component_scores_is_one_clear_sentence(tmp_path):
-    from support.results import ENVIRONMENT, attempt, result
-
     with Repository.open(tmp_path / "r.db") as repository:
         bad = replace(result(), components=np.ones(7))
         key = repository.store(SPEC, attempt(), bad, ENVIRONMENT).key
@@ -143,9 +142,18 @@ def test_the_command_runs_the_cell_again(results):
     frame = cells.cells_of_entry(results, entry.entry_id)
     key = frame[frame["model"] == "smollm2"]["key"].iloc[0]
     assert cells.command(results, key, entry.argument) == (
-        "bench evaluate --method 'path-patching[receivers=logits]' --task 'addition[digits=2,frame=equals]' "
+        "bench evaluate --suite demo --method 'path-patching[receivers=logits]' --task 'addition[digits=2,frame=equals]' "
         "--model smollm2 --granularity node --ablation counterfactual --seed 0 --dtype float32"
     )
+
+
+def test_the_command_of_a_cell_outside_named_suites_gives_its_number_of_pairs(tmp_path):
+    with Repository.open(tmp_path / "r.db") as repository:
+        key = repository.store(SPEC, attempt(), result(), ENVIRONMENT).key
+        repository.put_suite(SuiteRecord("custom", "1", "Cells chosen on the command line."), [SPEC])
+        assert cells.command(repository, key, "mediation").startswith(
+            "bench evaluate --limit 64 --method mediation --task"
+        )
 
 
 def test_provenance_names_code_data_machine_and_run(results):
@@ -242,8 +250,6 @@ def test_the_circuit_of_an_entry_is_as_large_as_the_proven_one():
 
 
 def test_an_invented_task_appears_without_code_change(tmp_path):
-    from support.results import ENVIRONMENT, attempt, result
-
     invented = replace(TASK, name="invented-task", options={}, family="new", summary="Never seen before.")
     with Repository.open(tmp_path / "r.db") as repository:
         repository.store(replace(SPEC, task=invented), attempt(), result(), ENVIRONMENT)
