@@ -9,6 +9,7 @@ operation, `S` symbol.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from arithloc.benchmark.api.errors import UnknownName
@@ -19,6 +20,7 @@ LABELS = Labels(
     anchors=frozenset("xy"),
     gaps=("early", "middle", "late"),
 )
+REPLY_LABELS = replace(LABELS, gaps=("late", "late", "late"))
 SLOTS = frozenset("WDNRGS")
 
 

@@ -9,7 +9,7 @@ from arithloc.benchmark.api import SHOT, Split
 from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.exemplars import exemplar_operands
-from arithloc.tasks.frames import LABELS, operator_slot
+from arithloc.tasks.frames import LABELS, REPLY_LABELS, operator_slot
 from arithloc.tasks.grid import Grid, Operands, enumerate_grid
 from arithloc.tasks.kinds import Kind, Pool, edits, in_random_order, pool
 from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, lay_out
@@ -122,7 +122,7 @@ class TwoOperandSource:
         foils = self._foils(clean, rng)
         for text in NULL_SYMBOLS if slot == "S" else NULL_WORDS:
             values = _values(slot, text, operands)
-            nothing, reply = render(clean.frame.body, LABELS, values), render(clean.frame.reply, LABELS, values)
+            nothing, reply = render(clean.frame.body, LABELS, values), render(clean.frame.reply, REPLY_LABELS, values)
             other = Question(clean.frame, clean.operator, nothing, "", clean.key, clean.cluster, reply=reply)
             yield Proposal(other, frozenset({OPERATOR}), foils, strata=(("null", text),))
 
@@ -184,7 +184,7 @@ def question(frame: Frame, grid: Grid, operands: Operands) -> Question:
         tuple(operands),
         operands.key,
         tuple(arithmetic_strata(grid.operator, operands, result).items()),
-        render(frame.reply, LABELS, values),
+        render(frame.reply, REPLY_LABELS, values),
     )
 
 

@@ -1,13 +1,14 @@
 """Pairs for the packaged models' own tokenizers: what is decoded is what was asked."""
 
 import pytest
+from support.pair_checks import check_arithmetic, check_edits, check_splits, check_tokens
+from transformers import AutoTokenizer
+
 from arithloc.benchmark.api import Split
 from arithloc.benchmark.models.cache import default_cache
 from arithloc.tasks.arith2 import Addition, Subtraction
 from arithloc.tasks.grid import Range
 from arithloc.tasks.kinds import Kind
-from support.pair_checks import check_arithmetic, check_edits, check_splits, check_tokens
-from transformers import AutoTokenizer
 
 pytestmark = pytest.mark.real_model
 
