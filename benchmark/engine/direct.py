@@ -28,6 +28,7 @@ def direct_effect(
     donor: Donor = "counterfactual",
     reference: Sequence[PromptPair] | None = None,
     seed: int = 0,
+    pair_logits: bool = False,
     batcher: Batcher | None = None,
     progress: Progress = no_progress,
 ) -> Readings:
@@ -48,6 +49,8 @@ def direct_effect(
         donor: where the sender's value comes from.
         reference: prompts of the mean ablation, and of `resample`.
         seed: of `resample`.
+        pair_logits: read answer and foil alone, which is all that `logit_diff` needs: without the unembedding of the
+            whole vocabulary, which is a large part of the work in small models.
         batcher: batch size; estimated where None.
         progress: called with (done, total) sender-pair combinations.
 
@@ -73,6 +76,7 @@ def direct_effect(
         donor_sites=whole,
         batcher=batcher,
         progress=progress,
+        pair_logits=pair_logits,
     )
     order = in_order(model, senders)
 

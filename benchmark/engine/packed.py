@@ -59,6 +59,7 @@ class PackedReadings:
         donor_sites: whole sites that rows need of the donor.
         batcher: batch size.
         progress: called with (done, total) row-pair combinations.
+        pair_logits: read the two scored logits alone.
     """
 
     def __init__(
@@ -73,10 +74,11 @@ class PackedReadings:
         donor_sites: Sequence[Site],
         batcher: Batcher,
         progress: Progress,
+        pair_logits: bool = False,
     ) -> None:
         self.model, self.pairs, self.run, self.source = model, pairs, run, source
         self.base_sites, self.donor_sites = base_sites, donor_sites
-        self.batcher, self.progress = batcher, progress
+        self.batcher, self.progress, self.pair_logits = batcher, progress, pair_logits
         self._builder = ReadingsBuilder((n_rows,), pairs)
         self._total, self._done = n_rows * len(pairs), 0
         self._kept = kept_tokens(model, [prod(width(site, model.shape)) for site in (*base_sites, *donor_sites)])
@@ -115,6 +117,8 @@ class PackedReadings:
             runs = PairRuns(self.model, batch, batch[0].n_tokens - 1)
             reducer = Reducer(batch, runs.clean.logits)
             values = reducer(runs[self.run].logits.unsqueeze(1))
+            if self.pair_logits:
+                values = {name: values[name] for name in ("answer", "foil")}
             for row in rows:
                 self._builder.put(values, chosen, [row])
             self._finish(reducer, chosen, len(rows))
@@ -137,7 +141,9 @@ class PackedReadings:
 
             def pack(part: slice) -> None:
                 residual = compute(batch, part)
-                read_rows(self.model, reducer, residual, self._builder, rows[part], chosen)
+                read_rows(
+                    self.model, reducer, residual, self._builder, rows[part], chosen, pair_logits=self.pair_logits
+                )
                 self._finish(reducer, chosen, len(residual))
 
             self.batcher.run(len(rows), len(chosen) * n, pack, most=max(1, ATTENTION_TOKENS // n))

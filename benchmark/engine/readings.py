@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from arithloc.benchmark.api import PromptPair
-from arithloc.benchmark.api.errors import UnknownName
+from arithloc.benchmark.api.errors import BadOption, UnknownName, quoted
 
 METRICS = (
     "logit_diff",
@@ -24,6 +24,9 @@ METRICS = (
     "normalised_logit",
 )
 """Names that `Readings.metric` knows; definitions in docs/scores.md."""
+
+PAIR_METRICS = ("logit_diff", "logprob_diff")
+"""Metrics that need the logits of the two scored tokens alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +60,18 @@ class Readings:
 
         Raises:
             UnknownName: not one of `METRICS`.
+            BadOption: the operation was asked for pair logits only, and the metric needs the whole vocabulary.
         """
+        if name in METRICS and name not in PAIR_METRICS and bool(np.isnan(self.top_logit).any()):
+            raise BadOption(
+                f"Expected readings of the whole vocabulary for {quoted(name)}, found the two scored logits alone. "
+                "Run the operation without pair_logits=True."
+            )
         match name:
-            case "logit_diff":
+            case "logit_diff" | "logprob_diff":  # the log-normalisers cancel
                 return self.answer - self.foil
             case "logprob":
                 return self.logprob_answer
-            case "logprob_diff":
-                return self.logprob_answer - self.logprob_foil
             case "prob":
                 return np.exp(self.logprob_answer)
             case "accuracy":
@@ -100,6 +107,10 @@ class Reducer:
     Args:
         pairs: the batch.
         clean_logits: logits of the clean run at the scored position, the reference of `kl`.
+
+    Attributes:
+        tokens: answer and foil of each pair, (pair, 1, 2).
+        clean_top: prediction of the clean run.
     """
 
     def __init__(self, pairs: Sequence[PromptPair], clean_logits: Float[Tensor, "pair vocab"]) -> None:
@@ -113,7 +124,7 @@ class Reducer:
         self._clean_lse = clean.logsumexp(-1, keepdim=True)
         self._clean_prob = (clean - self._clean_lse).exp().unsqueeze(1)
         self._candidates = torch.tensor(candidates, **on).unsqueeze(1)
-        self._tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], **on).unsqueeze(1)
+        self.tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], **on).unsqueeze(1)
 
     def __call__(self, logits: Float[Tensor, "pair row vocab"]) -> dict[str, Tensor]:
         """Readings by field name, each (row, pair)."""
@@ -121,7 +132,7 @@ class Reducer:
         rows = logits.shape[1]
         lse = logits.logsumexp(-1)
         top_logit, top = logits.max(-1)
-        read = logits.gather(-1, self._tokens.expand(-1, rows, -1))
+        read = logits.gather(-1, self.tokens.expand(-1, rows, -1))
         candidates = self._candidates.expand(-1, rows, -1)
         best = logits.gather(-1, candidates).argmax(-1, keepdim=True)
         # KL(P || Q) = lse_Q - lse_P - sum_v P(v) (z_Q(v) - z_P(v)): exactly 0 when the logits are the clean run's

@@ -27,6 +27,7 @@ def sweep(
     positions: Positions = ALL,
     reference: Sequence[PromptPair] | None = None,
     seed: int = 0,
+    pair_logits: bool = False,
     batcher: Batcher | None = None,
     progress: Progress = no_progress,
 ) -> Readings:
@@ -46,6 +47,8 @@ def sweep(
         positions: `all` (all but the exemplars'), `last`, a position class, or token indices.
         reference: prompts of the mean ablation, and of `resample`.
         seed: of `resample`.
+        pair_logits: read answer and foil alone, which is all that `logit_diff` needs: without the unembedding of the
+            whole vocabulary, which is a large part of the work in small models.
         batcher: batch size; estimated where None.
         progress: called with (done, total) component-pair combinations.
 
@@ -71,6 +74,7 @@ def sweep(
         donor_sites=whole,
         batcher=batcher,
         progress=progress,
+        pair_logits=pair_logits,
     )
     order = in_order(model, sites)
     for column, cls in enumerate(classes):

@@ -1,11 +1,13 @@
 """From the last residual stream of packed rows to readings, without holding all their logits."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from arithloc.benchmark.engine.readings import ReadingsBuilder, Reducer
+from arithloc.benchmark.engine.readings import ReadingsBuilder, Reducer, as_logits
 from arithloc.benchmark.models import SubjectModel
 
 _HOST_LOGITS = 2**22
@@ -21,6 +23,8 @@ def read_rows(
     builder: ReadingsBuilder,
     rows: Sequence[int],
     pairs: Sequence[int],
+    *,
+    pair_logits: bool,
 ) -> None:
     """Puts the readings of packed rows into `builder`.
 
@@ -31,9 +35,28 @@ def read_rows(
         builder: where the readings go.
         rows: index of each row in the builder.
         pairs: index of each pair in the builder.
+        pair_logits: read the two scored logits alone, without the rest of the vocabulary.
     """
+    if pair_logits:
+        builder.put(scored_logits(model, residual, reducer.tokens.squeeze(1)), pairs, rows)
+        return
     held = _DEVICE_LOGITS if residual.device.type == "cuda" else _HOST_LOGITS
     step = max(1, held // (len(pairs) * model.shape.vocab))
     for start in range(0, len(rows), step):
         part = residual[start : start + step].transpose(0, 1)
         builder.put(reducer(model.logits(part)), pairs, rows[start : start + step])
+
+
+def scored_logits(
+    model: SubjectModel, residual: Float[Tensor, "row pair d_model"], tokens: Int[Tensor, "pair 2"]
+) -> dict[str, Tensor]:
+    """Logits of the answer and the foil, (row, pair), from their two rows of the unembedding."""
+    unembedding: Any = model.unembedding
+    normed = model.final_norm(residual)
+    logits = torch.einsum("rpd,pkd->rpk", normed, unembedding.weight[tokens])
+    if unembedding.bias is not None:
+        logits = logits + unembedding.bias[tokens]
+    if model.logit_softcap is not None:
+        logits = torch.tanh(logits / model.logit_softcap) * model.logit_softcap
+    logits = as_logits(logits)
+    return {"answer": logits[..., 0], "foil": logits[..., 1]}

@@ -141,3 +141,29 @@ def test_edges_are_not_sites():
         engine.sweep(model, random_pairs(model.shape.vocab, (8,)), ComponentSpace(Granularity.EDGE, model.shape))
     with pytest.raises(BadOption, match="within 2 layers"):
         engine.sweep(model, random_pairs(model.shape.vocab, (8,)), [Site(SiteKind.MLP, 2)])
+
+
+@pytest.mark.parametrize("family", ("llama", "gptj", "gemma2"))
+def test_pair_logits_alone(family):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    space = ComponentSpace(Granularity.NODE, model.shape, classes=("early", "operand1"))
+    for operation in (engine.sweep, engine.direct_effect):
+        both = operation(model, pairs, space, pair_logits=True)
+        everything = operation(model, pairs, space)
+        np.testing.assert_allclose(both.metric("logit_diff"), everything.metric("logit_diff"), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(both.answer, everything.answer, rtol=0, atol=1e-12)
+        with pytest.raises(BadOption, match="pair_logits"):
+            both.metric("logprob")
+
+
+def test_work_is_that_of_the_affected_part():
+    """Two layers, one pair of 8 tokens that differs from token 1 on, all positions, blocks: with the first token read
+    from the clean run, 7 of 8 tokens are run, the last block only at one token after its attention. Half blocks x
+    tokens: a0 enters before m0: 7 (m0) + 7 (a1) + 1 (m1); m0: 7 + 1; a1: 1; m1: 0. Base runs: 2 x 2 x 8 clean,
+    2 x 2 x 7 counterfactual. (24 + 32 + 28) / (2 x 2 x 8) = 2.625."""
+    model = tiny.subject("llama")
+    pairs = random_pairs(model.shape.vocab, (8,))
+    with engine.Meter() as meter:
+        engine.sweep(model, pairs, ComponentSpace(Granularity.LAYER, model.shape))
+    assert meter.forward_equivalents == pytest.approx(2.625)

@@ -4,6 +4,7 @@ They share no code with the engine: places are module paths, activations are ten
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,15 @@ def run(
     model: SubjectModel, ids: Sequence[int], changes: dict[Place, Change] | None = None
 ) -> tuple[dict[Place, Tensor], Tensor]:
     """All activations of one prompt after `changes`, and the logits at its last token."""
-    changes = changes or {}
+    return _run(model, ids, changes) if changes else _plain(model, tuple(ids))
+
+
+@lru_cache(maxsize=256)
+def _plain(model: SubjectModel, ids: tuple[int, ...]) -> tuple[dict[Place, Tensor], Tensor]:
+    return _run(model, ids, {})
+
+
+def _run(model: SubjectModel, ids: Sequence[int], changes: dict[Place, Change]) -> tuple[dict[Place, Tensor], Tensor]:
     acts: dict[Place, Tensor] = {}
     handles = []
 
