@@ -255,7 +255,7 @@ def layer_counts(counts: pd.DataFrame, n_top: int) -> Chart:
         .mark_bar()
         .encode(
             x=alt.X("layer:O", title="Layer", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("n:Q", title=f"Of the {n_top:,} strongest neurons"),
+            y=alt.Y("n:Q", title=f"Of the {n_top:,} strongest neurons", axis=alt.Axis(format="d", tickMinStep=1)),
             tooltip=[alt.Tooltip("layer:O", title="Layer"), alt.Tooltip("n:Q", title="Neurons")],
         )
         .properties(

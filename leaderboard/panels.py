@@ -16,7 +16,7 @@ N_STRONGEST = 20
 """Rows of the table of strongest components."""
 
 NEURONS = 0.01
-"""Share of the neurons that is counted by layer."""
+"""Share of the neurons that is counted by layer, but no fewer than the table lists."""
 
 
 def heading(entry: queries.Entry, n_cells: int, n_done: int) -> None:
@@ -92,7 +92,7 @@ def components(key: str) -> None:
 def _picture(scores: Components) -> None:
     space, none = scores.space, "No component was scored."
     if space.granularity is Granularity.NEURON:
-        n_top = max(round(len(space) * NEURONS), 1)
+        n_top = min(max(round(len(space) * NEURONS), N_STRONGEST), len(space))
         frame.chart(charts.layer_counts, scores.by_layer(n_top), n_top, empty=none)
     else:
         title = "Head" if space.granularity is Granularity.NODE else "Block"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from arithloc.leaderboard.text import (
+    MISSING,
     ScoreText,
     duration,
     interval,
@@ -30,17 +31,23 @@ def entry_link(entry_id: str) -> str:
 
 
 def score_columns(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
-    """One text column `value [low, high]` per score that has any value.
+    """One text column `value [low, high]` per score that has any value, or says that it was not reached.
+
+    A row without any score, as of a failed cell, stays empty.
 
     Args:
         rows: columns `<score>`, `<score>.low`, `<score>.high`.
         scores: which, in order.
     """
+    measured = rows[[name for name in rows if f"{name}.low" in rows]].notna().any(axis=1)
     columns = {}
     for name in scores:
-        if name in rows and rows[name].notna().any():
-            text = score_text(name)
-            columns[text.label] = _intervals(rows, (name, f"{name}.low", f"{name}.high"), text)
+        text = score_text(name)
+        if name in rows and (rows[name].notna().any() or (text.unreached and measured.any())):
+            shown = pd.Series(
+                _intervals(rows, (name, f"{name}.low", f"{name}.high"), text), index=rows.index, dtype=str
+            )
+            columns[text.label] = shown.where(measured, MISSING)
     return pd.DataFrame(columns, index=rows.index)
 
 

@@ -1,15 +1,18 @@
 """Queries and tables of the leaderboard on the demonstration database."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import select
 from support import demo
 from support.results import ENVIRONMENT, MODEL, SPEC, TASK, attempt, result
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, ModelShape
 from arithloc.benchmark.api.errors import StorageError, UsageError
+from arithloc.benchmark.storage import schema
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.storage.suites import SuiteRecord
 from arithloc.leaderboard import cells, components, data, raw, tables, truth
@@ -55,6 +58,14 @@ def test_failed_cells_are_listed_with_what_went_wrong(results):
     by_status = table.groupby("Status")["Faithfulness area"].agg(set)
     assert by_status["timeout"] == by_status["killed"] == {""}
     assert by_status["ok"] != {""}
+    sizes = table.groupby("Status")["Sparsity"].agg(set)
+    assert sizes["timeout"] == sizes["killed"] == {""}  # nothing was measured, so nothing was "not reached"
+
+
+def test_a_size_that_no_cell_reached_is_said_so(results):
+    frame = cells.cells_of_entry(results, entry_called(results, "constant").entry_id)
+    table = tables.cells_table(frame.assign(label=frame["task"]), cells.scores_of(results, list(frame["key"])))
+    assert set(table["Sparsity"]) == {"not reached"}
 
 
 def test_cells_come_nodes_first_and_have_one_label_each(results):
@@ -196,6 +207,19 @@ def test_the_raw_list_is_filtered_and_sorted(results):
     assert page["finished_at"].is_monotonic_decreasing
     assert "BadScores: Expected finite scores" in " ".join(tables.raw_table(page)["Error"])
     assert raw.raw_count(results, raw.Wanted(entries=("nobody",))) == 0
+
+
+@pytest.mark.parametrize("sort", list(raw.SORTS))
+@pytest.mark.parametrize(
+    "wanted", [raw.Wanted(), raw.Wanted(statuses=("failed",)), raw.Wanted(models=("m",)), raw.Wanted(entries=("e",))]
+)
+def test_every_order_and_filter_of_the_raw_list_uses_an_index(results, sort, wanted):
+    query = select(schema.cell.c.key).where(*wanted.conditions()).order_by(*raw.SORTS[sort]).limit(100)
+    with results.reading() as connection:
+        text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = " ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}"))
+    assert "INDEX" in plan
+    assert not re.search(r"SCAN cell(?! USING)", plan), plan
 
 
 @pytest.mark.parametrize(("sort", "page", "size"), [("key", 1, 10), ("newest first", 0, 10), ("newest first", 1, 501)])
