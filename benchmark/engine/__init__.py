@@ -6,6 +6,7 @@ from arithloc.benchmark.engine.capture import capture
 from arithloc.benchmark.engine.circuits import circuit_forward
 from arithloc.benchmark.engine.direct import direct_effect
 from arithloc.benchmark.engine.donors import Donor, Run
+from arithloc.benchmark.engine.gradients import DIFFERENTIABLE, gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
 from arithloc.benchmark.engine.meter import Meter
@@ -19,6 +20,7 @@ ENGINE_VERSION = 1
 """Raised when a change may alter results beyond rounding: part of the key of every cell."""
 
 __all__ = [
+    "DIFFERENTIABLE",
     "ENGINE_VERSION",
     "METRICS",
     "Batcher",
@@ -35,6 +37,7 @@ __all__ = [
     "circuit_forward",
     "direct_effect",
     "embedding",
+    "gradients",
     "patch",
     "read",
     "sites_of",
