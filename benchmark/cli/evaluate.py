@@ -90,7 +90,9 @@ def evaluate(
     ] = False,
     device: Annotated[
         Several,
-        typer.Option(help="auto, cpu, cuda or cuda:N; one worker for each one given. Repeatable.", rich_help_panel=HOW),
+        typer.Option(
+            help="auto, cpu, mps, cuda or cuda:N; one worker for each one given. Repeatable.", rich_help_panel=HOW
+        ),
     ] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Floating-point type of the models.", rich_help_panel=HOW)] = None,
     timeout: Annotated[
@@ -114,7 +116,11 @@ def evaluate(
     ] = DEFAULT_DB,
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of tensors and logs; that of the database by default.", rich_help_panel=WHERE),
+        typer.Option(
+            envvar="ARITHLOC_RESULTS",
+            help="Folder of tensors and logs; that of the database by default.",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of the table.", rich_help_panel=WHERE)

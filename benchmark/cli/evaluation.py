@@ -115,7 +115,7 @@ def expand_devices(devices: Sequence[str]) -> list[str]:
     """Checks device names; a comma separates several in one text.
 
     Raises:
-        BadOption: none of `auto`, `cpu`, `cuda`, `cuda:N`.
+        BadOption: none of `auto`, `cpu`, `mps`, `cuda`, `cuda:N`.
 
     Example:
     >>> expand_devices(["cuda:0,cuda:1", "cpu"])
@@ -124,8 +124,8 @@ def expand_devices(devices: Sequence[str]) -> list[str]:
     names = [name.strip() for text in devices for name in text.split(",")]
     for name in names:
         kind, _, index = name.partition(":")
-        if not (name in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())):
-            raise BadOption(f"Expected --device auto, cpu, cuda or cuda:N, found {quoted(name)}.")
+        if not (name in ("auto", "cpu", "mps", "cuda") or (kind == "cuda" and index.isdecimal())):
+            raise BadOption(f"Expected --device auto, cpu, mps, cuda or cuda:N, found {quoted(name)}.")
     return names
 
 
@@ -207,6 +207,7 @@ def _interrupting(executor: Executor, notes: Console) -> Iterator[None]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         executor.interrupt()
+        notes.print("Stopping: running cells get a moment to finish. Press Ctrl-C again to end them now.")
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""Entry point of the command: every error becomes one message on stderr and an exit code."""
+"""Every error of a command becomes one message on stderr and an exit code."""
 
 import os
 import sys
@@ -14,13 +14,6 @@ from arithloc.benchmark.api.registry import one_line
 INTERRUPTED = 130
 
 _ParseError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-
-
-def main() -> None:
-    """Runs the command that `sys.argv` names and exits with its code."""
-    from arithloc.benchmark.cli.app import command
-
-    sys.exit(guarded(command, sys.argv[1:]))
 
 
 def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:

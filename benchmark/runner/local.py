@@ -1,6 +1,5 @@
 """The local executor: one worker process per device, cells grouped by model, dead workers replaced."""
 
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,35 +11,18 @@ from arithloc.benchmark.api.errors import CellTimeout, RunError, WorkerDied
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.runner.choices import Choices, choices_from_json
 from arithloc.benchmark.runner.executor import Listener
-from arithloc.benchmark.runner.job import Job, SurveyRequest, job_to_json, reference_to_json, request_to_json
+from arithloc.benchmark.runner.job import Job, SurveyRequest, reference_to_json, request_to_json
+from arithloc.benchmark.runner.lane import NEVER, Lane, describe_exit, last_line
 from arithloc.benchmark.runner.outcome import Failure, Outcome, result_from_json
-from arithloc.benchmark.runner.process import WorkerProcess
 from arithloc.benchmark.runner.refusals import error_from_json
 from arithloc.benchmark.runner.survey import Refused, Survey, survey_from_json
-from arithloc.benchmark.storage.records import Attempt, CellResult, Environment, Status
-from arithloc.benchmark.storage.text import now
+from arithloc.benchmark.storage.records import Attempt, CellResult, Status
 
 RETRIES_WHEN_KILLED = 2
 KILL_AFTER = 5.0
 """Seconds between asking a group to end and ending it."""
 TICK = 0.2
 """Longest wait for a message, in seconds: deaths, limits and interrupts are noticed within it."""
-
-
-@dataclass(eq=False)
-class _Slot:
-    """One device: its worker and what that is doing."""
-
-    device: str
-    worker: WorkerProcess | None = None
-    ready: bool = False
-    environment: Environment | None = None
-    job: Job | None = None
-    model: str = ""
-    started_at: str = ""
-    deadline: float = float("inf")
-    kill_at: float = float("inf")
-    timed_out: bool = False
 
 
 @dataclass
@@ -58,20 +40,20 @@ class LocalExecutor:
     devices: Sequence[str]
     folder: Path
     threads: int = 0
-    timeout: float = float("inf")
+    timeout: float = NEVER
     grace: float = 10.0
     name: str = "local"
-    _slots: list[_Slot] = field(init=False)
+    _lanes: list[Lane] = field(init=False)
     _interrupts: int = field(default=0, init=False)
-    _grace_ends: float = field(default=float("inf"), init=False)
+    _grace_ends: float = field(default=NEVER, init=False)
     _attempts: dict[str, list[Attempt]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._slots = [_Slot(device) for device in self.devices]
+        self._lanes = [Lane(device) for device in self.devices]
 
     def start(self) -> None:
         """Starts the first worker, so that its imports overlap with what the parent still has to do."""
-        self._start(self._slots[0])
+        self._lanes[0].start(self.threads, self.folder / "tmp")
 
     def choose(self, methods: Sequence[Reference], tasks: Sequence[Reference]) -> Choices:
         """Imports methods and tasks in the first worker; see `Executor.choose`."""
@@ -92,7 +74,7 @@ class LocalExecutor:
         found: dict[str, Survey | Refused] = {}
         for request in requests:
             answer = self._ask({"do": "survey", "request": request_to_json(request)}, request.model)
-            self._slots[0].model = request.model
+            self._lanes[0].model = request.model
             if answer["event"] == "survey":
                 found[request.model] = survey_from_json(answer["survey"])
                 continue
@@ -108,7 +90,7 @@ class LocalExecutor:
         pending = list(jobs)
         self._attempts.clear()
         try:
-            while pending or any(slot.job for slot in self._slots):
+            while pending or any(lane.job for lane in self._lanes):
                 if self._interrupts:
                     if self._stop_now():
                         return False
@@ -128,197 +110,146 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Ends all workers and everything they have started."""
-        for slot in self._slots:
-            if slot.worker is not None:
-                slot.worker.kill()
-                slot.worker = None
+        for lane in self._lanes:
+            if lane.worker is not None:
+                lane.worker.kill()
+                lane.worker = None
 
     def _stop_now(self) -> bool:
-        running = any(slot.job for slot in self._slots)
+        running = any(lane.job for lane in self._lanes)
         if running and self._interrupts == 1 and time.monotonic() < self._grace_ends:
             return False
         self.close()
         return True
 
-    def _start(self, slot: _Slot) -> None:
-        slot.worker = WorkerProcess(slot.device, self.threads)
-        slot.ready, slot.model, slot.environment = False, "", None
-        slot.worker.send(
-            {"do": "hello", "device": slot.worker.inner_device, "folder": str((self.folder / "tmp").resolve())}
-        )
-
     def _assign(self, pending: list[Job], listener: Listener) -> None:
-        for slot in self._slots:
-            if slot.job is not None or not pending:
+        for lane in self._lanes:
+            if lane.job is not None or not pending:
                 continue
-            if slot.worker is None:
-                self._start(slot)
-            if not slot.ready:
+            worker = lane.start(self.threads, self.folder / "tmp")
+            if not lane.ready:
                 continue
-            job = self._choose(slot, pending)
+            job = self._choose(lane, pending)
             pending.remove(job)
-            slot.job, slot.model, slot.started_at = job, job.model, now()
-            slot.deadline, slot.kill_at, slot.timed_out = float("inf"), float("inf"), False
-            assert slot.worker is not None  # noqa: S101 (started above)
-            slot.worker.take_output()
-            slot.worker.send({"do": "run", "job": job_to_json(job)})
-            listener.started(job, slot.device)
+            lane.give(job, worker)
+            listener.started(job, lane.device)
 
-    def _choose(self, slot: _Slot, pending: Sequence[Job]) -> Job:
+    def _choose(self, lane: Lane, pending: Sequence[Job]) -> Job:
         """The next job of the loaded model, else of a model no other device works on, else the next one."""
         for job in pending:
-            if job.model == slot.model:
+            if job.model == lane.model:
                 return job
-        busy = {other.model for other in self._slots if other is not slot and other.job}
+        busy = {other.model for other in self._lanes if other is not lane and other.job}
         return next((job for job in pending if job.model not in busy), pending[0])
 
     def _turn(self, pending: list[Job], listener: Listener) -> None:
-        sources = [source for slot in self._slots if slot.worker for source in slot.worker.waitables()]
+        sources = [source for lane in self._lanes if lane.worker for source in lane.worker.waitables()]
         wait(sources, TICK) if sources else time.sleep(TICK)
-        for slot in self._slots:
-            if slot.worker is None:
+        for lane in self._lanes:
+            if lane.worker is None:
                 continue
-            slot.worker.drain()
-            for message in slot.worker.receive():
-                self._handle(slot, message, listener)
-            self._check(slot, pending, listener)
+            lane.worker.drain()
+            for message in lane.worker.receive():
+                self._handle(lane, message, listener)
+            self._check(lane, pending, listener)
 
-    def _welcome(self, slot: _Slot, message: dict[str, Any]) -> None:
-        slot.ready, slot.environment = True, Environment(**message["environment"])
-        if slot.device == "auto":
-            slot.device = message["device"]
-
-    def _handle(self, slot: _Slot, message: dict[str, Any], listener: Listener) -> None:
+    def _handle(self, lane: Lane, message: dict[str, Any], listener: Listener) -> None:
         if message["event"] == "ready":
-            self._welcome(slot, message)
-        elif slot.job is None or slot.timed_out:
+            lane.welcome(message)
+        elif lane.job is None or lane.timed_out:
             return  # the last words of a job that has been given up
         elif message["event"] == "progress":
-            if message["phase"] == "localize" and slot.deadline == float("inf"):
-                slot.deadline = time.monotonic() + self.timeout
-            listener.progress(slot.job, message["phase"], message["done"], message["total"])
+            if message["phase"] == "localize" and lane.deadline == NEVER:
+                lane.deadline = time.monotonic() + self.timeout
+            listener.progress(lane.job, message["phase"], message["done"], message["total"])
         elif message["event"] == "result":
             result = result_from_json(message["result"], self.folder / "tmp")
-            self._finish(slot, listener, self._attempt(slot, Status.OK), result)
+            self._finish(lane, listener, lane.attempt(Status.OK, self.name), result)
         elif message["event"] == "failure":
-            attempt = self._attempt(slot, Status.FAILED, Failure(message["error"], message["message"]))
-            self._finish(slot, listener, attempt, trace=message["trace"])
+            attempt = lane.attempt(Status.FAILED, self.name, Failure(message["error"], message["message"]))
+            self._finish(lane, listener, attempt, trace=message["trace"])
 
-    def _check(self, slot: _Slot, pending: list[Job], listener: Listener) -> None:
+    def _check(self, lane: Lane, pending: list[Job], listener: Listener) -> None:
         """Notices a death and a passed limit."""
-        worker = slot.worker
+        worker = lane.worker
         if worker is None:
             return
         moment = time.monotonic()
         if worker.exit_code is None:
-            if moment > slot.kill_at:
+            if moment > lane.kill_at:
                 worker.kill()
-            elif slot.job is not None and moment > slot.deadline and not slot.timed_out:
-                slot.timed_out, slot.kill_at = True, moment + KILL_AFTER
+            elif lane.job is not None and moment > lane.deadline and not lane.timed_out:
+                lane.timed_out, lane.kill_at = True, moment + KILL_AFTER
                 worker.terminate()
             if worker.exit_code is None:
                 return
         for message in [] if worker.connection.closed else worker.receive():
-            self._handle(slot, message, listener)  # a result sent just before the end still counts
-        code, was_ready = worker.exit_code, slot.ready
+            self._handle(lane, message, listener)  # a result sent just before the end still counts
+        code, was_ready = worker.exit_code, lane.ready
         worker.kill()
         log = worker.take_output()
-        slot.worker = None
-        if slot.job is None:
+        lane.worker = None
+        if lane.job is None:
             if not was_ready:
                 raise RunError(f"A worker could not start ({describe_exit(code)}): {last_line(log)}")
             return
-        if slot.timed_out:
+        if lane.timed_out:
             failure = Failure(
                 CellTimeout.__name__,
                 f"Still running after {self.timeout:g} s. Raise --timeout, or make the method faster.",
             )
-            self._finish(slot, listener, self._attempt(slot, Status.TIMEOUT, failure, code), log=log)
+            self._finish(lane, listener, lane.attempt(Status.TIMEOUT, self.name, failure, code), log=log)
             return
         failure = Failure(
             WorkerDied.__name__,
             f"The worker process ended without a result ({describe_exit(code)}). {last_line(log)}".strip(),
         )
-        attempt = self._attempt(slot, Status.KILLED, failure, code)
-        if len(self._attempts.get(slot.job.key, [])) < RETRIES_WHEN_KILLED and not self._interrupts:
-            self._attempts.setdefault(slot.job.key, []).append(attempt)
-            pending.insert(0, slot.job)
-            slot.job = None
+        attempt = lane.attempt(Status.KILLED, self.name, failure, code)
+        if len(self._attempts.get(lane.job.key, [])) < RETRIES_WHEN_KILLED and not self._interrupts:
+            self._attempts.setdefault(lane.job.key, []).append(attempt)
+            pending.insert(0, lane.job)
+            lane.job = None
         else:
-            self._finish(slot, listener, attempt, log=log)
-
-    def _attempt(self, slot: _Slot, status: Status, failure: Failure | None = None, code: int | None = None) -> Attempt:
-        return Attempt(
-            status=status,
-            started_at=slot.started_at,
-            finished_at=now(),
-            device=slot.device,
-            executor=self.name,
-            error_type=failure.error_type if failure else "",
-            error_message=failure.message if failure else "",
-            exit_code=code,
-        )
+            self._finish(lane, listener, attempt, log=log)
 
     def _finish(
         self,
-        slot: _Slot,
+        lane: Lane,
         listener: Listener,
         attempt: Attempt,
         result: CellResult | None = None,
         log: str = "",
         trace: str = "",
     ) -> None:
-        job = slot.job
-        assert job is not None and slot.environment is not None  # noqa: S101 (a job runs in a worker that is ready)
-        output = log or (slot.worker.take_output() if slot.worker else "")
+        job = lane.job
+        assert job is not None and lane.environment is not None  # noqa: S101 (a job runs in a worker that is ready)
+        output = log or (lane.worker.take_output() if lane.worker else "")
         attempts = (*self._attempts.pop(job.key, []), attempt)
-        slot.job, slot.deadline, slot.kill_at = None, float("inf"), float("inf")
+        lane.job, lane.deadline, lane.kill_at = None, NEVER, NEVER
         text = "\n".join(part for part in (output.rstrip(), trace.rstrip()) if part)
-        listener.finished(job, Outcome(attempt.status, attempts, slot.environment, result, text))
+        listener.finished(job, Outcome(attempt.status, attempts, lane.environment, result, text))
 
     def _output(self) -> str:
-        worker = self._slots[0].worker
+        worker = self._lanes[0].worker
         return worker.take_output() if worker else ""
 
     def _ask(self, message: dict[str, Any], what: str) -> dict[str, Any]:
         """Sends one question to the first worker and waits for its answer."""
-        slot = self._slots[0]
-        if slot.worker is None:
-            self._start(slot)
-        worker = slot.worker
-        assert worker is not None  # noqa: S101 (started above)
+        lane = self._lanes[0]
+        worker = lane.start(self.threads, self.folder / "tmp")
         worker.send(message)
         while True:
             wait(worker.waitables(), TICK)
             worker.drain()
             for answer in worker.receive():
                 if answer["event"] == "ready":
-                    self._welcome(slot, answer)
+                    lane.welcome(answer)
                 else:
                     return answer
             if worker.exit_code is not None:
                 code = worker.exit_code
                 worker.kill()
-                slot.worker = None
+                lane.worker = None
                 raise RunError(
                     f"The worker ended while it loaded {what!r} ({describe_exit(code)}): {last_line(worker.take_output())}"
                 )
-
-
-def describe_exit(code: int | None) -> str:
-    """An exit code in words.
-
-    Example:
-    >>> describe_exit(-9)
-    'signal SIGKILL, often the system running out of memory'
-    """
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-    return f"signal {name}" + (", often the system running out of memory" if name == "SIGKILL" else "")
-
-
-def last_line(text: str) -> str:
-    """The last line of an output that is not blank, cut at 300 characters."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "No output."

@@ -1,6 +1,6 @@
 """What the plan must know about models and data: identities, hashes, and which tasks a tokenizer can express.
 
-The worker finds out (`surveying.py`), so that the parent needs no model code; this module holds what it answers.
+The worker finds out (`workbench.py`), so that the parent needs no model code; this module holds what it answers.
 """
 
 from dataclasses import asdict, dataclass

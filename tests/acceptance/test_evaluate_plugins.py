@@ -60,7 +60,7 @@ def methods(mine, *names):
 
 def test_bad_plugins_cost_their_own_cells_and_a_second_run_skips_all(bench, mine, tmp_path):
     names = ("Steady", "Raises", "WrongShape", "NotFinite", "Hangs", "Noise")
-    arguments = ("evaluate", *methods(mine, *names), *SMALL, "--timeout", "3")
+    arguments = ("evaluate", *methods(mine, *names), *SMALL, "--timeout", "8")
     first = bench(*arguments, check=1)
     found = stored(tmp_path / "results" / "results.db")
     assert {name: row[:2] for name, row in found.items()} == {
