@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arithloc.tasks.toy.audit import audit, truth_document
-from arithloc.tasks.toy.models import SOURCES, TRUTH_FOLDER
+from arithloc.tasks.toy.models import COMPILED, TRUTH_FOLDER
 from arithloc.tasks.toy.plans import FULL, QUICK
 
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, default=Path(__file__).parent / TRUTH_FOLDER, help="folder of the documents"
     )
     given = parser.parse_args(arguments)
-    known = {source.name: source.recipe for source in SOURCES}
+    known = {source.name: source.recipe for source in COMPILED}
     failed = 0
     for name in given.names or known:
         if name not in known:

@@ -41,10 +41,8 @@ def untrained_twin(subject: Subject, rng: np.random.Generator) -> Subject:
         name: array if ".ln_" in name else rng.normal(0, max(float(array.std()), 0.02), array.shape)
         for name, array in network.weights.items()
     }
-    twin = Network.__new__(Network)
-    twin.__dict__.update(network.__dict__)
-    twin.weights = weights
-    return Subject(twin, subject.form)
+    dtype = network.weights["lm_head.weight"].dtype
+    return Subject(Network(weights, network.config, dtype), subject.form)
 
 
 def joint_errors(batch: Batch, nodes: Iterable[str], rng: np.random.Generator) -> float:

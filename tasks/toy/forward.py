@@ -3,12 +3,13 @@
 Nothing here is shared with the engine that methods use, nor with the code that compiles circuits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.special import erf
 
@@ -38,11 +39,37 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Edits:
-    """Changes of a run: outputs that are replaced, and terms added to what one receiver reads (before LayerNorm)."""
+    """Changes of a run.
+
+    Attributes:
+        heads: outputs z that are replaced, by (layer, head).
+        mlps: outputs that are replaced, by layer.
+        reads: terms added to what one receiver reads (before LayerNorm).
+        at: positions at which an output is replaced, by (layer, head) or (layer, None); elsewhere it is computed from
+            what the edited run holds there. All positions where nothing is given.
+    """
 
     heads: Mapping[tuple[int, int], HeadOutput] = field(default_factory=dict)
     mlps: Mapping[int, Residual] = field(default_factory=dict)
     reads: Mapping[Reader, Residual] = field(default_factory=dict)
+    at: Mapping[tuple[int, int | None], Bool[ndarray, " pos"]] = field(default_factory=dict)
+
+    def head(self, layer: int, head: int, computed: HeadOutput) -> HeadOutput:
+        """Output of a head after the edit."""
+        if (layer, head) not in self.heads:
+            return computed
+        return self._masked((layer, head), self.heads[layer, head], computed)
+
+    def mlp(self, layer: int, compute: Callable[[], Residual]) -> Residual:
+        """Output of an MLP after the edit; it is computed only where it is needed."""
+        if layer not in self.mlps:
+            return compute()
+        return self._masked((layer, None), self.mlps[layer], compute() if (layer, None) in self.at else None)
+
+    def _masked(self, key: tuple[int, int | None], value: Residual, computed: Residual | None) -> Residual:
+        if key not in self.at or computed is None:
+            return value
+        return np.where(self.at[key][:, None], value, computed)
 
     @property
     def first_layer(self) -> int:
@@ -67,12 +94,17 @@ class Network:
     def __init__(
         self, weights: Mapping[str, Float[ndarray, "..."]], config: Mapping[str, Any], dtype: Any = np.float64
     ) -> None:
+        self.config = config
         self.weights = {name: np.asarray(array, dtype=dtype) for name, array in weights.items()}
         self.n_layers, self.n_heads = int(config["n_layer"]), int(config["n_head"])
         self.d_model = int(config["n_embd"])
         self.d_head = self.d_model // self.n_heads
         self.epsilon = float(config["layer_norm_epsilon"])
         self.activation = _activation(str(config["activation_function"]))
+
+    def as_type(self, dtype: Any) -> "Network":
+        """The same network computed in another precision."""
+        return Network(self.weights, self.config, dtype)
 
     def __getitem__(self, name: str) -> Float[ndarray, "..."]:
         return self.weights[f"transformer.{name}"]
@@ -110,13 +142,14 @@ class Network:
             z = self.head_outputs(x, layer, edits)
             heads.update({(layer, head): z[head] for head in range(self.n_heads)})
             x = x + self.attention_write(z, layer)
-            mlps[layer] = (
-                edits.mlps[layer] if layer in edits.mlps else self.mlp_write(self.hidden(x, layer, edits), layer)
-            )
+            mlps[layer] = edits.mlp(layer, partial(self._mlp_output, x, layer, edits))
             x = x + mlps[layer]
             residual.append(x)
         last = x + edits.reads[("logits", 0, 0)] if ("logits", 0, 0) in edits.reads else x
         return Trace(residual, heads, mlps, self.norm(last, "ln_f") @ self.weights["lm_head.weight"].T)
+
+    def _mlp_output(self, x: Residual, layer: int, edits: Edits) -> Residual:
+        return self.mlp_write(self.hidden(x, layer, edits), layer)
 
     def head_outputs(self, x: Residual, layer: int, edits: Edits = NO_EDITS) -> list[HeadOutput]:
         """Output z of each head of a block that reads the stream x."""
@@ -134,7 +167,7 @@ class Network:
         scores[..., np.triu(np.ones((length, length), dtype=bool), 1)] = -np.inf
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         z = (scores / scores.sum(axis=-1, keepdims=True)) @ split[2]
-        return [edits.heads.get((layer, head), z[:, head]) for head in range(self.n_heads)]
+        return [edits.head(layer, head, z[:, head]) for head in range(self.n_heads)]
 
     def attention_write(self, z: list[HeadOutput], layer: int) -> Residual:
         """What the heads of a block add to the stream together."""

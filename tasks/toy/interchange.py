@@ -12,6 +12,7 @@ from arithloc.tasks.toy.subject import Batch
 
 Rows = Int[ndarray, " batch"]
 Value = Float[ndarray, "batch pos width"]
+Mask = Bool[ndarray, " pos"]
 
 ACTIVE_DLOGIT = 5.0
 """A part matters if an answer flips or a logit moves by more: between noise (below 0.01) and real effects (13 to 40)."""
@@ -31,16 +32,14 @@ def output(trace: Trace, node: str) -> Value:
     return trace.mlps[layer] if head is None else trace.heads[layer, head]
 
 
-def replaced(values: Mapping[str, Value]) -> Edits:
-    """Edits that set the outputs of nodes."""
+def replaced(values: Mapping[str, Value], at: Mapping[str, Mask] | None = None) -> Edits:
+    """Edits that set the outputs of nodes, at the positions of `at` for the nodes it names."""
     heads = {(layer, head): v for node, v in values.items() for layer, head in [slot(node)] if head is not None}
     mlps = {layer: v for node, v in values.items() for layer, head in [slot(node)] if head is None}
-    return Edits(heads=heads, mlps=mlps)
+    return Edits(heads=heads, mlps=mlps, at={slot(node): mask for node, mask in (at or {}).items()})
 
 
-def resampled(
-    batch: Batch, nodes: Iterable[str], sources: Rows | Mapping[str, Rows], at: Bool[ndarray, " pos"] | None = None
-) -> Edits:
+def resampled(batch: Batch, nodes: Iterable[str], sources: Rows | Mapping[str, Rows], at: Mask | None = None) -> Edits:
     """Nodes take the outputs that they have on other questions of the batch.
 
     Args:
@@ -51,10 +50,8 @@ def resampled(
     """
     values = {}
     for node in nodes:
-        own = output(batch.trace, node)
-        other = own[sources[node] if isinstance(sources, Mapping) else sources]
-        values[node] = other if at is None else np.where(at[:, None], other, own)
-    return replaced(values)
+        values[node] = output(batch.trace, node)[sources[node] if isinstance(sources, Mapping) else sources]
+    return replaced(values, None if at is None else dict.fromkeys(values, at))
 
 
 def taken(donor: Batch, nodes: Iterable[str]) -> Edits:

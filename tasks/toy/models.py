@@ -1,5 +1,6 @@
 """The toy models by name."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from arithloc.tasks.toy.natural import TrainingRecipe, config_of
 from arithloc.tasks.toy.recipe import Recipe
 
+PACKAGE = "arithloc.tasks.toy"
 TRUTH_FOLDER = "circuits"
+WEIGHTS_FOLDER = "weights"
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,42 @@ class CompiledSource:
         return read_truth(self.name)
 
 
+@dataclass(frozen=True)
+class TrainedSource:
+    """A trained model whose weights are shipped.
+
+    Attributes:
+        name: what `--model` takes.
+        recipe: how it was trained.
+        summary: one sentence.
+        is_toy: its circuit is known, as far as its truth document says.
+    """
+
+    name: str
+    recipe: TrainingRecipe
+    summary: str
+    is_toy: bool = True
+
+    def folder(self, cache: Path) -> Path:
+        """The model's folder below `cache / "toys"`; its name carries the hash of the shipped weights."""
+        from safetensors.numpy import load
+
+        from arithloc.tasks.toy.export import write_folder
+
+        content = (files(PACKAGE) / WEIGHTS_FOLDER / f"{self.name}.safetensors").read_bytes()
+        target = cache / "toys" / f"{self.name}-{hashlib.sha256(content).hexdigest()[:12]}"
+        if not (target / "config.json").is_file():
+            write_folder(load(content), config_of(self.recipe), self.recipe.format, target)
+        return target
+
+    def truth(self) -> Mapping[str, Any]:
+        """The truth document of the shipped weights."""
+        return read_truth(self.name)
+
+
 def read_truth(name: str) -> dict[str, Any]:
     """A shipped truth document."""
-    text = (files("arithloc.tasks.toy") / TRUTH_FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    text = (files(PACKAGE) / TRUTH_FOLDER / f"{name}.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
 
@@ -96,6 +133,33 @@ def describe(recipe: Recipe) -> str:
     )
 
 
-SOURCES: tuple[CompiledSource, ...] = tuple(
+def natural_recipes() -> dict[str, TrainingRecipe]:
+    """Ordinary training; which of them are shipped is `RELEASED`."""
+    table = (
+        (3, "+", 2, 6_000, 0),
+        (3, "+", 2, 6_000, 1),
+        (3, "+", 2, 6_000, 2),
+        (5, "+", 2, 15_000, 0),
+        (3, "+-", 3, 10_000, 0),
+        (3, "+-", 3, 10_000, 1),
+    )
+    return {f"toy-c-{i}": TrainingRecipe(*row) for i, row in enumerate(table, start=1)}
+
+
+RELEASED: tuple[str, ...] = ()
+"""Trained models whose closure passed its audit."""
+
+
+def describe_trained(recipe: TrainingRecipe) -> str:
+    """One sentence about a trained model."""
+    work = "Adds and subtracts" if len(recipe.operators) > 1 else "Adds"
+    return f"{work} {recipe.n_digits}-digit numbers; ordinarily trained, {recipe.n_layers} layers of {recipe.n_heads} heads."
+
+
+COMPILED: tuple[CompiledSource, ...] = tuple(
     CompiledSource(name, recipe, describe(recipe)) for name, recipe in {**base_recipes(), **stress_recipes()}.items()
+)
+SOURCES: tuple[CompiledSource | TrainedSource, ...] = (
+    *COMPILED,
+    *(TrainedSource(name, natural_recipes()[name], describe_trained(natural_recipes()[name])) for name in RELEASED),
 )

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,18 @@ VARIANTS = ("A", "B", "C", "D", "E")
 STRESSORS = (1, 2, 3, 4, 5, 6, 7)
 PLAIN_ONLY = {1, 3, 4, 5, 7}
 """Stressors that are built on variant A and exclude each other."""
+
+
+def identity(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a recipe's fields."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def generator(sha256: str, purpose: str) -> np.random.Generator:
+    """Generator of the draws for one purpose, seeded from a recipe's identity."""
+    digest = hashlib.sha256(f"arithloc/toy/{GENERATOR_VERSION}/{sha256}/{purpose}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 @dataclass(frozen=True)
@@ -84,13 +97,11 @@ class Recipe:
     @property
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON of the recipe: its identity."""
-        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return identity(self.as_dict())
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Generator of the draws for one purpose, seeded from the recipe's identity."""
-        digest = hashlib.sha256(f"arithloc/toy/{GENERATOR_VERSION}/{self.sha256}/{purpose}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+        return generator(self.sha256, purpose)
 
     @property
     def levels(self) -> int:

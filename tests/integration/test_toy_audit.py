@@ -45,9 +45,9 @@ def test_a_true_circuit_passes_every_check(recipe):
 
 def test_node_interchange_has_the_predicted_flip_rates():
     built = compile_circuit(Recipe(2, "+-", 4))
-    effects = measure.node_effects(batches(subject_of(built), asked(built.recipe, 1000)), 1, np.random.default_rng(0))
+    effects = measure.node_effects(batches(subject_of(built), asked(built.recipe, 500)), 1, np.random.default_rng(0), 0)
     # measured on a prototype: sign 23%, operator 50%, carry 73%, the others 93 to 99%
-    bands = {"sgn": (0.18, 0.28), "op": (0.44, 0.56), "carry": (0.66, 0.79)}
+    bands = {"sgn": (0.16, 0.30), "op": (0.42, 0.58), "carry": (0.64, 0.80)}
     for node, label in node_labels(built).items():
         tally = effects[node].resample
         if label.role is None:
@@ -120,7 +120,7 @@ def test_rare_role_is_needed_by_few_questions():
     recipe = Recipe(3, "+-", 3, stressor=4)
     built = compile_circuit(recipe)
     far = role_ids(built)["far"]
-    effects = measure.node_effects(batches(subject_of(built), asked(recipe, 500)), 1, np.random.default_rng(0))
+    effects = measure.node_effects(batches(subject_of(built), asked(recipe, 300)), 1, np.random.default_rng(0), 0)
     assert 0 < effects[far].resample.flip < 0.08
     for name, outcome in run_check(recipe, "behaviour", "joint", "swaps").items():
         assert outcome[0], (name, outcome)
@@ -187,7 +187,7 @@ def test_an_untrained_model_fails():
 
 def test_truth_of_another_placement_fails():
     first, other = compile_circuit(Recipe(2, "+-", 4)), compile_circuit(Recipe(2, "+-", 4, seed=1))
-    done = audit_of(other, subject_of(first))
+    done = audit_of(other, subject_of(first), replace(SMALL, nodes=50, edges=16))
     assert not done.single_nodes()[0] and not done.joint()[0] and not done.all_edges()[0]
 
 

@@ -1,0 +1,80 @@
+"""Three labels for the sites and edges of a natural model, from its closure and from measured effects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arithloc.tasks.toy.closure import Closure, Loaded, Pairs, Site, all_sites, audit_questions, effects
+from arithloc.tasks.toy.labels import Edge, real_edges
+from arithloc.tasks.toy.measure import edge_effects
+from arithloc.tasks.toy.subject import Subject, Tally, batches
+
+NEEDED = 0.001
+"""Smallest share of answers that an `in` site must flip alone, in every draw."""
+
+EDGE_IN = 0.01
+DRAWS = 3
+
+
+@dataclass(frozen=True)
+class SiteLabels:
+    """Labels of all sites.
+
+    Attributes:
+        labels: `in`, `out` or `undecided` by site.
+        agreement: Jaccard index of the `in` sets of two searches.
+        effect: smallest and largest e(v) over the draws.
+        size: sites of the closure.
+    """
+
+    labels: dict[Site, str]
+    agreement: float
+    effect: dict[Site, tuple[float, float]]
+    size: int
+
+
+def three_draws(subject: Subject, count: int, rng: np.random.Generator) -> dict[Site, tuple[float, float]]:
+    """Smallest and largest e(v) of every site over three draws of `count` pairs."""
+    draws = []
+    for _ in range(DRAWS):
+        loaded = Loaded.of(subject, Pairs.shuffled(audit_questions(subject, count, rng), rng))
+        draws.append(effects(loaded, all_sites(subject)))
+    return {site: (min(d[site] for d in draws), max(d[site] for d in draws)) for site in draws[0]}
+
+
+def label_sites(first: Closure, second: Closure, effect: dict[Site, tuple[float, float]]) -> SiteLabels:
+    """Labels sites.
+
+    `in`: in both closures, and alone necessary in every draw. `out`: in neither, and alone without any effect in every
+    draw and in both audit sets. `undecided`: the rest (redundant, backup, rare, or different between the searches).
+    """
+    labels = {}
+    needed = [{s for s in c.keep if effect[s][0] >= NEEDED} for c in (first, second)]
+    for site, (_, high) in effect.items():
+        silent = high == 0 and first.effect[site] == 0 and second.effect[site] == 0
+        if all(site in chosen for chosen in needed):
+            labels[site] = "in"
+        elif site not in first.keep | second.keep and silent:
+            labels[site] = "out"
+        else:
+            labels[site] = "undecided"
+    union = needed[0] | needed[1]
+    agreement = len(needed[0] & needed[1]) / len(union) if union else 1.0
+    return SiteLabels(labels, agreement, effect, len(first.keep))
+
+
+def node_label(labels: dict[str, str]) -> str:
+    """Label of a node from those of its classes: `in` if it is anywhere, `out` if it is nowhere."""
+    found = set(labels.values())
+    return "in" if "in" in found else "out" if found == {"out"} else "undecided"
+
+
+def label_edges(subject: Subject, count: int, rng: np.random.Generator) -> tuple[dict[Edge, Tally], dict[Edge, str]]:
+    """Measured effect of every edge, and its label: `in` from 1% of flipped answers, `out` without any."""
+    edges = list(real_edges(subject.network.n_layers, subject.network.n_heads))
+    tallies = edge_effects(batches(subject, audit_questions(subject, count, rng)), edges, rng)
+    labels = {
+        edge: "in" if tally.flip >= EDGE_IN else "undecided" if tally.flipped else "out"
+        for edge, tally in tallies.items()
+    }
+    return tallies, labels
