@@ -45,13 +45,13 @@ class ActivationNorm:
 def _norms(model: SubjectModel, found: Capture, site: Site) -> Float[Tensor, " part"]:
     """Mean over all captured tokens of the norm of each part of a site's write."""
     values = torch.cat(found.ragged(site)).float()
-    if not len(values):  # a position class that no prompt has
-        return values.new_zeros(values.shape[1] if values.ndim > 2 else 1)
     match site.kind:
         case SiteKind.HEAD:
-            norms = torch.einsum("thd,hdm->thm", values, model.output_weight(site.layer).float()).norm(dim=-1)
+            norms: Tensor = torch.einsum("thd,hdm->thm", values, model.output_weight(site.layer).float()).norm(dim=-1)
         case SiteKind.HIDDEN:
             norms = values.abs() * model.down_weight(site.layer).float().norm(dim=-1)
         case _:
             norms = values.norm(dim=-1, keepdim=True)
+    if not len(norms):  # a position class that no prompt has
+        return norms.new_zeros(norms.shape[1])
     return norms.mean(0)

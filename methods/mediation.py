@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import Granularity, MethodInfo, Problem, Scores
-from arithloc.benchmark.engine import Readings
+from arithloc.benchmark.engine import Readings, Run
+from arithloc.benchmark.metrics.effects import ie_stolfo, logit_diff_norm, logprob_effect, mean_ie_log
 
 Effect = Literal["logprob_effect", "ie_stolfo_log", "ie_stolfo", "logit_diff_norm"]
 
@@ -41,7 +42,8 @@ class Mediation:
 
     def localize(self, problem: Problem) -> Scores:
         """Scores each component by the mean effect of patching it alone; one sweep over the space."""
-        edited, donor = ("counterfactual", "clean") if self.direction == "denoise" else ("clean", "counterfactual")
+        edited: Run = "counterfactual" if self.direction == "denoise" else "clean"
+        donor: Run = "clean" if self.direction == "denoise" else "counterfactual"
         before = engine.read(problem.model, problem.pairs, edited)
         patched = engine.sweep(
             problem.model,
@@ -59,10 +61,7 @@ class Mediation:
 def effects(
     effect: Effect, before: Readings, patched: Readings, ceiling: Readings, *, towards_clean: bool
 ) -> Float[ndarray, " comp"]:
-    """Mean effect of each patch over pairs.
-
-    With r the donor's answer, r' the edited run's, P before and P* after the patch, d = log P*(r) - log P(r) and
-    d' = log P(r') - log P*(r'): IE = ((exp d - 1) + (exp d' - 1)) / 2.
+    """One number per patch out of one per pair, as `arithloc.benchmark.metrics.effects` defines them.
 
     Args:
         effect: which summary.
@@ -73,19 +72,16 @@ def effects(
     """
     if effect == "logit_diff_norm":
         edited, donor = before.metric("logit_diff"), ceiling.metric("logit_diff")
-        gap = donor - edited
-        # a pair whose two runs hardly differ has no share to recover
-        kept = np.abs(gap) > 0.1 * np.abs(gap.mean())
-        return ((patched.metric("logit_diff") - edited) / np.where(kept, gap, 1.0))[:, kept].mean(-1)
+        return np.array([logit_diff_norm(row, edited, donor).value for row in patched.metric("logit_diff")])
     # the roles of r and r' swap with the direction; the effects are symmetric in d and d', so only the sign matters
     sign = 1.0 if towards_clean else -1.0
-    up = sign * (patched.logprob_answer - before.logprob_answer)
-    down = sign * (before.logprob_foil - patched.logprob_foil)
+    d = sign * (patched.logprob_answer - before.logprob_answer)
+    d_prime = sign * (before.logprob_foil - patched.logprob_foil)
     match effect:
         case "logprob_effect":
-            return ((up + down) / 2).mean(-1)
+            values = logprob_effect(d, d_prime).mean(-1)
         case "ie_stolfo":
-            return ((np.exp(up) + np.exp(down)) / 2 - 1).mean(-1)
+            values = ie_stolfo(d, d_prime).mean(-1)
         case "ie_stolfo_log":
-            both = np.concatenate([up, down], axis=-1)
-            return np.logaddexp.reduce(both, axis=-1) - np.log(both.shape[-1])
+            values = np.array([mean_ie_log(*row) for row in zip(d, d_prime, strict=True)])
+    return np.asarray(values)

@@ -69,4 +69,4 @@ def effects(effect: Effect, clean: Readings, patched: Readings) -> Float[ndarray
             if not positive.any():
                 raise ValueError("no pair has a positive answer logit: use effect=logit_diff_change")
             change = ((patched.answer - clean.answer) / np.where(positive, clean.answer, 1.0))[:, positive]
-    return -change.mean(-1)
+    return np.asarray(-change.mean(-1))
