@@ -136,7 +136,7 @@ def guarded(name: str) -> Iterator[None]:
 
 
 def choice(
-    label: str, options: Iterable[str], key: str, *, format_func: Callable[[str], str] = str, **more: Any
+    label: str, options: Iterable[str], key: str, *, format_func: Callable[[str], str] = md, **more: Any
 ) -> str:
     """One of a few values, all in view, the first being the default; its address parameter is `key`."""
     values = list(options)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 _SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")
 """ASCII punctuation: everything that Markdown, and the directives Streamlit adds to it, can start with."""
 
+_AUTOLINK = re.compile(r"https?:(?=//)|www(?=\.)|@", re.ASCII | re.IGNORECASE)
+"""What Markdown makes a link of without being asked, escaped or not: it takes an invisible space to stop it."""
+
 _LINK = re.compile(r"https://[^\s<>\"'\\^`{|}]+", re.ASCII)
 _ARXIV = re.compile(r"arxiv:\s*(\d{4}\.\d{4,5}(?:v\d+)?|[a-z-]+(?:\.[a-z]{2})?/\d{7})", re.ASCII | re.IGNORECASE)
 _DOI = re.compile(r"doi:\s*(10\.\d{4,9}/[\w.()/:;-]+)", re.ASCII | re.IGNORECASE)
@@ -106,7 +109,7 @@ def md(value: object) -> str:
     >>> print(md("*a* :red[b]"))
     \*a\* \:red\[b\]
     """
-    return _SPECIAL.sub(r"\\\1", plain(value))
+    return _SPECIAL.sub(r"\\\1", _AUTOLINK.sub("\\g<0>\u200b", plain(value)))
 
 
 def shortened(value: object, width: int = 28) -> str:

@@ -33,12 +33,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    """Address of a running board and the id of an entry."""
+    """Address of a running board and the ids of two entries, one with a name that is hard to show."""
     folder = tmp_path_factory.mktemp("board")
     demo.build(folder / "results.db")
     with Repository.open(folder / "results.db") as repository:
         update_boards(repository)
-        (entry,) = [e.entry_id for e in entries(repository).values() if e.label == "mediation[effect=indirect]"]
+        ids = {entry.label: entry.entry_id for entry in entries(repository).values()}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,7 +56,7 @@ def board(tmp_path_factory):
         said = list(iter_until(server.stdout, "URL:"))
         limit.cancel()
         assert said and "URL:" in said[-1], f"the board did not start: {said}"
-        yield f"http://127.0.0.1:{port}", entry
+        yield f"http://127.0.0.1:{port}", ids["mediation[effect=indirect]"], ids[demo.MARKDOWN]
     finally:
         server.kill()
         server.communicate()
@@ -191,6 +191,14 @@ def test_filters_stand_in_the_address_and_come_from_it(visit):
     page.get_by_role("radio", name="Known circuits").click()
     page.get_by_text("Ranked by AUROC, higher is better").wait_for(timeout=30_000)
     page.wait_for_url(re.compile(r"r_view=Known"), timeout=30_000)
+
+
+def test_a_name_that_is_markdown_makes_neither_link_nor_image(visit, board):
+    page = visit(f"/entry?id={board[2]}", 390)
+    assert page.get_by_role("heading", level=1).inner_text().replace("\u200b", "") == demo.MARKDOWN
+    assert page.locator("a[href*='example.org'], img[src='x']").count() == 0
+    assert page.locator("[data-testid='stMain'] strong", has_text="bold").count() == 0
+    assert overflow(page) <= 0
 
 
 @pytest.mark.parametrize("path", ["/task", "/circuits", "/raw", "/about"])

@@ -1,4 +1,5 @@
 import doctest
+import re
 
 import pytest
 
@@ -24,7 +25,15 @@ def test_markdown_and_directives_are_escaped():
         if character in special:
             before = len(escaped[:i]) - len(escaped[:i].rstrip("\\"))
             assert before % 2 == 1 or character == "\\", escaped[: i + 1]
-    assert escaped.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\") == hostile
+    unescaped = escaped.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\")
+    assert unescaped.replace("\u200b", "") == hostile
+
+
+@pytest.mark.parametrize("bait", ["https://e.org", "HTTP://e.org", "www.e.org", "a.b@e.org"])
+def test_addresses_do_not_become_links_by_themselves(bait):
+    shown = md(f"see {bait}").replace("\\", "")
+    assert shown.replace("\u200b", "") == f"see {bait}"
+    assert not re.search(r"(?i)https?://|www\.|@[-\w]", shown)
 
 
 def test_plain_drops_what_changes_the_direction_or_the_line():
