@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from arithloc.benchmark.engine import meter
+from arithloc.benchmark.engine.qkv import given
 from arithloc.benchmark.engine.runs import AttentionCall, BaseRun
 from arithloc.benchmark.engine.sites import Site, SiteKind, hook
 from arithloc.benchmark.models import SubjectModel
@@ -48,26 +49,53 @@ class Blocks:
             x: residual stream at the block's input.
             edit: changes z before the output projection.
         """
-        model, call = self.model, self.base.calls[layer]
+        model = self.model
         rows, pairs, n, width = x.shape
         norm = model.input_norm(layer)
         side_by_side = x.transpose(0, 1).reshape(pairs, rows * n, width)
+        written = self._attend(layer, side_by_side if norm is None else norm(side_by_side), rows, edit)
+        return after_attention(model, layer, written).view(pairs, rows, n, width).transpose(0, 1)
+
+    def heads(
+        self, layer: int, projected: Float[Tensor, "row pair pos slot d_head"]
+    ) -> Float[Tensor, "row pair pos head d_head"]:
+        """Z of every head, from queries, keys and values as they leave the projections (slots as in `qkv`).
+
+        Args:
+            layer: block.
+            projected: what every slot of every packed row projects.
+        """
+        rows, pairs, n, slots, width = projected.shape
+        side_by_side = projected.transpose(0, 1).reshape(pairs, rows * n, slots, width)
+        found: list[Tensor] = []
+        unread = projected.new_zeros(pairs, rows * n, self.model.shape.d_model)
+        with given(self.model, layer, side_by_side):
+            self._attend(layer, unread, rows, found.append)
+        return found[0].view(pairs, rows, n, self.model.shape.n_heads, width).transpose(0, 1)
+
+    def _attend(
+        self,
+        layer: int,
+        normed: Float[Tensor, "pair pos d_model"],
+        rows: int,
+        edit: Callable[[Tensor], Tensor | None] | None,
+    ) -> Float[Tensor, "pair pos d_model"]:
+        """Output of the attention module for rows that stand side by side."""
+        call = self.base.calls[layer]
         arguments = {
             **call.constants,
             **{name: _side_by_side(value, rows) for name, value in call.positions.items()},
-            "attention_mask": self._mask(call, rows, x.dtype),
+            "attention_mask": self._mask(call, rows, normed.dtype),
             call.cache_name: _Continued(self.base, layer),
         }
-        handle = None if edit is None else hook(model, Site(SiteKind.HEAD, layer), edit)
+        handle = None if edit is None else hook(self.model, Site(SiteKind.HEAD, layer), edit)
         try:
-            normed = side_by_side if norm is None else norm(side_by_side)
-            written = model.attention(layer)(normed, **arguments)[0]
+            written: Tensor = self.model.attention(layer)(normed, **arguments)[0]
         finally:
             if handle is not None:
                 handle.remove()
-        self._count(rows * pairs, n)
-        written = after_attention(model, layer, written)
-        return written.view(pairs, rows, n, width).transpose(0, 1)
+        self._count(*normed.shape[:2])
+        return written
 
     def mlp(self, layer: int, x: Float[Tensor, "*batch d_model"], edit: ZEdit | None = None) -> Tensor:
         """What the MLP adds to the residual stream, its norms included.

@@ -7,14 +7,16 @@ from jaxtyping import Bool
 from numpy import ndarray
 from torch import Tensor
 
-from arithloc.benchmark.api import Ablation, ComponentSpace, Progress, PromptPair
+from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Progress, PromptPair
 from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.api.method import no_progress
-from arithloc.benchmark.engine.batching import Batcher
+from arithloc.benchmark.engine.batching import Batcher, kept_tokens
 from arithloc.benchmark.engine.donors import Source, source_of
 from arithloc.benchmark.engine.packed import Batch, PackedReadings, first_change
 from arithloc.benchmark.engine.packed_circuits import Outside, ablated_sites, circuit_rows, class_index
+from arithloc.benchmark.engine.packed_edges import KeptEdges, edge_rows, refuse_mixed_heads
 from arithloc.benchmark.engine.positions import groups_of, selected
+from arithloc.benchmark.engine.qkv import slots
 from arithloc.benchmark.engine.readings import Readings
 from arithloc.benchmark.engine.sites import Site, SiteKind
 from arithloc.benchmark.models import SubjectModel
@@ -45,12 +47,16 @@ def circuit_forward(
     with `mean` or `zero` nothing of the clean prompt is left at these positions. In the neuron space heads and input
     are not components; they stay clean in the empty circuit as well.
 
+    An edge circuit keeps single reads: each query, key, value, MLP and the logits read the donor's residual stream plus
+    what the kept edges' senders write more or less than in the donor. The edge from the input to the logits is an edge
+    like any other, so a circuit without edges equals the counterfactual run.
+
     Circuits are run as given: prune them first if components without a path to the logits are not to be run.
 
     Args:
         model: the subject model.
         pairs: prompt pairs of any lengths.
-        space: layer, node or neuron components.
+        space: the components.
         kept: one circuit per row, True for what stays.
         ablation: what everything else is replaced with.
         reference: prompts that `mean` is taken over and `resample` draws from; needed for `mean`.
@@ -61,7 +67,8 @@ def circuit_forward(
     Raises:
         BadOption: `kept` does not fit the space, or a mean without reference.
         TooFewPairs: the reference lacks a position class, or there is nothing to resample from.
-        UnsupportedGranularity: an edge space.
+        UnsupportedArchitecture: an edge space of a model whose heads do not write on their own (post-norms), or
+            parts of the model cannot be run on their own.
     """
     if kept.shape[1] != len(space):
         raise BadOption(
@@ -70,7 +77,10 @@ def circuit_forward(
     batcher = batcher or Batcher(model)
     sites = ablated_sites(space)
     source = source_of(model, ablation, sites, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
-    layers = range(model.shape.n_layers + 1)
+    edges = space.granularity is Granularity.EDGE
+    if edges:
+        refuse_mixed_heads(model)
+    layers = range(1 if edges else model.shape.n_layers + 1)
     readings = PackedReadings(
         model,
         pairs,
@@ -82,7 +92,20 @@ def circuit_forward(
         batcher=batcher,
         progress=progress,
     )
-    outside = Outside.of(space, torch.from_numpy(kept).to(model.device))
+    circuits = torch.from_numpy(kept).to(model.device)
+    starts = [_start(pair, space, source) for pair in pairs]
+    if edges:
+        kept_edges = KeptEdges.of(space, circuits)
+
+        def compute_edges(batch: Batch, part: slice) -> Tensor:
+            index = class_index(space, batch.pairs, batch.start).to(model.device)
+            return edge_rows(batch.blocks, batch.donor, kept_edges[range(len(kept))[part]], index)
+
+        # every slot of a block and every sender of another at full width
+        wide = [model.shape.d_model] * (2 * slots(model) + model.shape.n_heads + 1)
+        readings.fill(range(len(kept)), starts, compute_edges, weight=1 + kept_tokens(model, wide))
+        return readings.build()
+    outside = Outside.of(space, circuits)
     first = outside.first_layer
     order = sorted(range(len(kept)), key=lambda row: first[row])
 
@@ -90,7 +113,6 @@ def circuit_forward(
         index = class_index(space, batch.pairs, batch.start).to(model.device)
         return circuit_rows(batch.blocks, batch.donor, outside[order[part]], index)
 
-    starts = [_start(pair, space, source) for pair in pairs]
     readings.fill(order, starts, compute)
     return readings.build()
 

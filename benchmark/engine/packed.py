@@ -88,6 +88,8 @@ class PackedReadings:
         rows: Sequence[int],
         starts: Sequence[int],
         compute: Callable[[Batch, slice], Float[Tensor, "row pair d_model"]],
+        *,
+        weight: int = 1,
     ) -> None:
         """Fills some rows for all pairs.
 
@@ -95,6 +97,7 @@ class PackedReadings:
             rows: rows of the readings, in the order in which `compute` takes them.
             starts: for each pair the first token that may change; its length where nothing does.
             compute: last residual stream at the last token for a slice of the rows.
+            weight: memory of a token in `compute`, in tokens of an ordinary forward.
         """
         keys = [(pair.n_tokens, start) for pair, start in zip(self.pairs, starts, strict=True)]
         with torch.inference_mode():
@@ -102,7 +105,7 @@ class PackedReadings:
                 if start == length:
                     self._unchanged(rows, members)
                 else:
-                    self._changed(rows, members, start, compute)
+                    self._changed(rows, members, start, compute, weight)
 
     def build(self) -> Readings:
         """The finished readings."""
@@ -131,6 +134,7 @@ class PackedReadings:
         members: Sequence[int],
         start: int,
         compute: Callable[[Batch, slice], Float[Tensor, "row pair d_model"]],
+        weight: int,
     ) -> None:
         length = self.pairs[members[0]].n_tokens
         n = length - start
@@ -146,7 +150,7 @@ class PackedReadings:
                 )
                 self._finish(reducer, chosen, len(residual))
 
-            self.batcher.run(len(rows), len(chosen) * n, pack, most=max(1, ATTENTION_TOKENS // n))
+            self.batcher.run(len(rows), len(chosen) * n * weight, pack, most=max(1, ATTENTION_TOKENS // n))
 
         self.batcher.run(len(members), length + self._kept * n, work)
 

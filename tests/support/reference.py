@@ -215,3 +215,72 @@ def assert_equal(
             assert np.isclose(got, value, rtol=0, atol=bound * scale), (
                 f"{name} of row {row}, pair {pair}: {got}, expected {value}"
             )
+
+
+def edges_one(
+    model: SubjectModel,
+    pair: PromptPair,
+    kept: Callable[[str, int], bool],
+    donor: dict[Place, Tensor],
+) -> Tensor:
+    """Logits of the clean prompt with edges cut, receiver by receiver, every sender written out at full width.
+
+    Args:
+        kept: whether an edge (its name, `a0.h1->m1`) is kept at a token.
+        donor: activations that cut edges read instead.
+    """
+    s, a, n = model.shape, model.anatomy, len(pair.clean_ids)
+    clean, own = run(model, pair.clean_ids)[0], touched(pair, "all")
+    blocks = list(model.module.get_submodule(a.blocks).children())
+    donor = {place: swap(value, own)(clean[place]) for place, value in donor.items()}  # exemplars stay clean
+
+    def heads(z: Tensor, layer: int) -> dict[str, Tensor]:
+        by_head = z.unflatten(-1, (s.n_heads, s.d_head))
+        return {f"a{layer}.h{h}": by_head[:, h] @ model.output_weight(layer)[h] for h in range(s.n_heads)}
+
+    current, other = {"input": clean["residual", 0]}, {"input": donor["residual", 0]}
+    stream = donor["residual", 0]
+
+    def read(receiver: str) -> Tensor:
+        value = stream.clone()
+        for sender, write in current.items():
+            for t in range(n):
+                if t not in own or kept(f"{sender}->{receiver}", t):
+                    value[t] += write[t] - other[sender][t]
+        return value
+
+    for layer, block in enumerate(blocks):
+        norm = block.get_submodule(a.input_norm) if a.input_norm else torch.nn.Identity()
+        modules = [block.get_submodule(path) for path in a.qkv]
+        outputs = [torch.zeros_like(module(norm(stream)[None])) for module in modules]
+        for which in "qkv":
+            for head in range(s.n_heads if which == "q" else s.n_kv_heads):
+                x = norm(read(f"a{layer}.h{head}<{which}>"))[None]
+                results = [module(x) for module in modules]
+                if len(modules) == 3:
+                    place, start = "qkv".index(which), head * s.d_head
+                elif a.layout.value == "interleaved":
+                    place, start = 0, (3 * head + "qkv".index(which)) * s.d_head
+                else:
+                    before = {"q": 0, "k": s.n_heads, "v": s.n_heads + s.n_kv_heads}[which]
+                    place, start = 0, (before + head) * s.d_head
+                outputs[place][..., start : start + s.d_head] = results[place][..., start : start + s.d_head]
+        handles = [m.register_forward_hook(lambda *_, o=o: o) for m, o in zip(modules, outputs, strict=True)]
+        try:
+            z = run(model, pair.clean_ids, {("residual", 0): lambda value: value})[0]["head", layer]
+        finally:
+            for handle in handles:
+                handle.remove()
+        before_mlp = read(f"m{layer}")
+        current |= heads(z, layer)
+        other |= heads(donor["head", layer], layer)
+        attended = block.get_submodule(a.attention_output)(donor["head", layer])
+        if not s.parallel:
+            stream = stream + attended
+            before_mlp = read(f"m{layer}")
+        mlp_norm = a.mlp_norm or (a.input_norm if s.parallel else None)
+        normed = block.get_submodule(mlp_norm)(before_mlp) if mlp_norm else before_mlp
+        current[f"m{layer}"] = block.get_submodule(a.mlp)(normed[None])[0]
+        other[f"m{layer}"] = donor["mlp", layer]
+        stream = stream + donor["mlp", layer] + (attended if s.parallel else 0)
+    return model.logits(read("logits")[-1])

@@ -1,0 +1,107 @@
+"""Edge circuits against receiver-by-receiver recomputation."""
+
+import numpy as np
+import pytest
+import torch
+from support import reference, tiny
+from support.random_pairs import CLASSES, random_pairs
+
+from arithloc.benchmark import engine
+from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity
+from arithloc.benchmark.api.errors import UnsupportedArchitecture
+
+MIXED = ("gemma2", "gemma3_text", "olmo2")
+FAMILIES = tuple(family for family in tiny.FAMILIES if family not in MIXED)
+
+
+def compare(model, space, pairs, kept, ablation=Ablation.COUNTERFACTUAL, others=None, dtype=torch.float64):
+    found = engine.circuit_forward(model, pairs, space, kept, ablation, reference=others)
+    columns = {name: i for i, name in enumerate(space.names)}
+    for i, pair in enumerate(pairs):
+        if ablation is Ablation.MEAN:
+            donor = reference.mean_activations(model, pair, others)
+        else:
+            donor = reference.run(model, pair.counterfactual_ids)[0]
+        for row in range(len(kept)):
+
+            def is_kept(edge, t, row=row, pair=pair):
+                if not space.classes:
+                    return bool(kept[row, columns[edge]])
+                cls = space.classes[-1] if edge.endswith("logits") else pair.classes[t]
+                return cls not in space.classes or bool(kept[row, columns[f"{edge}@{cls}"]])
+
+            logits = reference.edges_one(model, pair, is_kept, donor)
+            reference.assert_equal(found, (row,), i, reference.readings_of(model, pair, logits), dtype)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_edge_circuits(family):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    kept = np.random.default_rng(0).random((2, len(space))) < [[0.3], [0.8]]
+    compare(model, space, pairs, kept)
+
+
+def test_float32():
+    model = tiny.subject("qwen2", dtype=torch.float32)
+    pairs = random_pairs(model.shape.vocab, (8,))
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    compare(model, space, pairs, np.random.default_rng(1).random((1, len(space))) < 0.5, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("classes", (CLASSES, ("operand1", "last")))
+def test_position_classes(classes):
+    model = tiny.subject("llama", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (7, 8), shots=1)
+    space = ComponentSpace(Granularity.EDGE, model.shape, classes=classes)
+    compare(model, space, pairs, np.random.default_rng(2).random((2, len(space))) < 0.5)
+
+
+def test_mean_ablation():
+    model = tiny.subject("gpt2", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (7,), shots=1)
+    others = random_pairs(model.shape.vocab, (7, 7, 8), shots=1, seed=3)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    compare(model, space, pairs, np.random.default_rng(2).random((2, len(space))) < 0.5, Ablation.MEAN, others)
+
+
+@pytest.mark.parametrize("family", ("gpt2", "gpt_neox", "gptj"))
+def test_a_node_circuit_equals_the_edges_between_its_nodes(family):
+    """On families whose heads have keys and values of their own, with circuits of heads and MLPs drawn at random."""
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
+    node_space, edge_space = (ComponentSpace(g, model.shape) for g in (Granularity.NODE, Granularity.EDGE))
+    nodes = np.random.default_rng(4).random((4, len(node_space))) < 0.6
+    edges = []
+    for circuit in nodes:
+        members = {"input", "logits", *np.array(node_space.names)[circuit]}
+        ends = [(sender, receiver.split("<")[0]) for sender, receiver in (e.split("->") for e in edge_space.names)]
+        edges.append([sender in members and receiver in members for sender, receiver in ends])
+    by_nodes = engine.circuit_forward(model, pairs, node_space, nodes, Ablation.COUNTERFACTUAL)
+    by_edges = engine.circuit_forward(model, pairs, edge_space, np.array(edges), Ablation.COUNTERFACTUAL)
+    np.testing.assert_allclose(by_edges.answer, by_nodes.answer, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_and_no_edges(family):
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=2)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    kept = np.array([[True] * len(space), [False] * len(space)])
+    found = engine.circuit_forward(model, pairs, space, kept, Ablation.COUNTERFACTUAL)
+    np.testing.assert_allclose(found.answer[0], engine.read(model, pairs).answer, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.answer[1], engine.read(model, pairs, "counterfactual").answer, rtol=0, atol=1e-11)
+    apart = engine.circuit_forward(
+        model, pairs, space, kept, Ablation.COUNTERFACTUAL, batcher=engine.Batcher(model, tokens=5)
+    )
+    np.testing.assert_allclose(apart.answer, found.answer, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("family", MIXED)
+def test_heads_behind_a_norm_are_refused_by_name(family):
+    model = tiny.subject(family)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    pairs = random_pairs(model.shape.vocab, (8,))
+    with pytest.raises(UnsupportedArchitecture, match=family):
+        engine.circuit_forward(model, pairs, space, np.ones((1, len(space)), dtype=bool), Ablation.COUNTERFACTUAL)
