@@ -120,8 +120,8 @@ def test_rare_role_is_needed_by_few_questions():
     recipe = Recipe(3, "+-", 3, stressor=4)
     built = compile_circuit(recipe)
     far = role_ids(built)["far"]
-    effects = measure.node_effects(batches(subject_of(built), asked(recipe, 300)), 1, np.random.default_rng(0), 0)
-    assert 0 < effects[far].resample.flip < 0.08
+    found = measure.together(batches(subject_of(built), asked(recipe, 1_500)), [far], np.random.default_rng(0))
+    assert 0 < found.flip < 0.02
     for name, outcome in run_check(recipe, "behaviour", "joint", "swaps").items():
         assert outcome[0], (name, outcome)
 
