@@ -8,16 +8,19 @@ from typing import Any
 from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch
 from arithloc.tasks.drawing import Drawn, draw
 from arithloc.tasks.encoding import Encoder
-from arithloc.tasks.frames import Surface, is_infix, resolve
+from arithloc.tasks.frames import Surface, is_infix, operator_slot, resolve
 from arithloc.tasks.grid import Grid, Operands, Range
 from arithloc.tasks.kinds import CARRY_RANGES, Kind
 from arithloc.tasks.layout import Bos
 from arithloc.tasks.operators import OPERATORS
+from arithloc.tasks.questions import Frame
 from arithloc.tasks.rules import Rule
 from arithloc.tasks.strata import arithmetic_strata
 from arithloc.tasks.two_operands import TwoOperandSource
 
 MAX_SHOTS = 16
+CARRYING = frozenset({"add", "sub"})
+COMMUTATIVE = frozenset({"add", "mul"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class TwoOperands:
             raise ValueError(
                 f"Expected chat=true for {', '.join(refused)}, found chat=false. Use chat=true or frames=F5."
             )
+        self._check_wording(frames)
+        if self.kind in (Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO) and self.operator not in CARRYING:
+            raise ValueError(f"Expected add or sub for kind {self.kind}, found {self.operator}. Use kind=operands.")
+        if self.kind is Kind.ORDER_SWAP and self.operator not in COMMUTATIVE:
+            raise ValueError(f"Expected add or mul for kind order_swap, found {self.operator}. Use kind=same_answer.")
         if self.kind in (Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO) and self.digits not in CARRY_RANGES:
             raise ValueError(f"Expected digits d2 or d3 for kind {self.kind}, found {self.digits}. Use digits=d2.")
         if self.kind is Kind.OPERATOR_NULL:
@@ -76,11 +84,26 @@ class TwoOperands:
             known = ", ".join(sorted(OPERATORS.keys() - {self.operator}))
             raise ValueError(f"Expected swap_to to be another operator, found {self.swap_to!r}. Use one of {known}.")
         if self.balance:
-            tags = arithmetic_strata(self.operator, Operands(5, 1), OPERATORS[self.operator].apply(5, 1) or 0)
+            tags = arithmetic_strata(self.operator, Operands(1, 1), 1)
             if self.balance not in tags:
                 raise ValueError(
                     f"Expected balance to be a tag of the task, found {self.balance!r}. Use one of {', '.join(tags)}."
                 )
+
+    def _check_wording(self, frames: Sequence[Frame]) -> None:
+        """Raises ValueError where a frame has no wording for an operator of this task."""
+        for name in {self.operator, self.other_operator}:
+            missing = [frame.id for frame in frames if operator_slot(frame) not in OPERATORS[name].words]
+            if missing:
+                known = [frame.id for frame in resolve(("all", "mod")) if operator_slot(frame) in OPERATORS[name].words]
+                raise ValueError(
+                    f"Expected frames with a wording for {name}, found {', '.join(missing)}. Use {', '.join(known)}."
+                )
+
+    @property
+    def other_operator(self) -> str:
+        """The operator of the counterfactual."""
+        return (self.swap_to or self.default_swap) if self.kind is Kind.OPERATOR_SWAP else self.operator
 
     def pairs(self, tokenizer: Any, split: Split, n: int, seed: int) -> Sequence[PromptPair]:
         """Up to `n` valid pairs of a split.
@@ -96,7 +119,7 @@ class TwoOperands:
         grid = self._grid()
         other = None
         if self.kind is Kind.OPERATOR_SWAP:
-            other = dataclasses.replace(grid, operator=self.swap_to or self.default_swap)
+            other = dataclasses.replace(grid, operator=self.other_operator)
         source = TwoOperandSource(
             task=self.info.name,
             grid=grid,
@@ -158,3 +181,34 @@ class Subtraction(TwoOperands):
 
     def _grid(self) -> Grid:
         return dataclasses.replace(super()._grid(), negative=self.negative)
+
+
+@dataclass(frozen=True)
+class Multiplication(TwoOperands):
+    """Product of two numbers."""
+
+    info = TaskInfo(name="multiplication", summary="Product of two numbers.", family="arithmetic")
+    operator = "mul"
+    default_swap = "add"
+
+
+@dataclass(frozen=True)
+class Division(TwoOperands):
+    """Quotient of two numbers that divide without remainder."""
+
+    digits: Range = Range.D1_BY
+
+    info = TaskInfo(name="division", summary="Quotient of two numbers, without remainder.", family="arithmetic")
+    operator = "div"
+    default_swap = "sub"
+
+
+@dataclass(frozen=True)
+class Modulo(TwoOperands):
+    """Remainder of a division."""
+
+    digits: Range = Range.D2D1
+
+    info = TaskInfo(name="modulo", summary="Remainder of a division.", family="arithmetic")
+    operator = "mod"
+    default_swap = "sub"

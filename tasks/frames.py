@@ -5,7 +5,7 @@ arXiv:2409.14144. B0: Nikankin et al., arXiv:2410.21272. z frames: three styles 
 in our wording where the paper does not print the template.
 
 C frames are for chats: the reply is begun for the model. Slots: `W` operator word, `D` operator word with `divided by`, `N` noun, `R` noun of statements, `G` name of the
-operation, `S` symbol.
+operation, `S` symbol, `M` noun of the modulo frames (ours).
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from arithloc.benchmark.api.errors import UnknownName
 from arithloc.tasks.questions import OPERATOR, Frame, Labels
 
 LABELS = Labels(
-    fields=(("x", "operand1"), ("y", "operand2"), *((slot, OPERATOR) for slot in "WDNRGS")),
+    fields=(("x", "operand1"), ("y", "operand2"), *((slot, OPERATOR) for slot in "WDNRGSM")),
     anchors=frozenset("xy"),
     gaps=("early", "middle", "late"),
 )
 REPLY_LABELS = replace(LABELS, gaps=("late", "late", "late"))
-SLOTS = frozenset("WDNRGS")
+SLOTS = frozenset("WDNRGSM")
 
 
 class Surface(StrEnum):
@@ -52,6 +52,8 @@ _BASE = (
     _statement("Y2", "{x} {D} {y} is"),
     Frame("Y3", "{x}{S}{y}=", tight=True),
     Frame("B0", "{x}{S}{y}=", tight=True),
+    _qa("M0", "What is the {M} {x} divided by {y}?"),
+    _statement("M1", "The {M} {x} divided by {y} is"),
     Frame("C0", "Calculate {x} {S} {y}.", style="qa", reply="="),
     Frame("C1", "Calculate {x} {S} {y}.", style="qa", reply="{x} {S} {y} ="),
     Frame("C2", "What is {x} {S} {y}?", style="qa", reply="{x} {S} {y} ="),
@@ -110,7 +112,12 @@ def _z_frames() -> tuple[Frame, ...]:
 
 
 FRAMES = {frame.id: frame for frame in (*_BASE, *_z_frames())}
-ALIASES = {"Y0": ("F4",), "all": ("F0", "F1", "F2", "F3", "F4", "F5"), "y": ("F4", "Y1", "Y2", "Y3")}
+ALIASES = {
+    "Y0": ("F4",),
+    "mod": ("M0", "M1", "F1", "F5"),
+    "all": ("F0", "F1", "F2", "F3", "F4", "F5"),
+    "y": ("F4", "Y1", "Y2", "Y3"),
+}
 ALIASES["z"] = tuple(frame.id for frame in _z_frames())
 
 

@@ -28,6 +28,8 @@ class Range(StrEnum):
     """Operands 1..300, results 1..299: the bound of that paper's released code."""
     SINGLE_DIGIT = "single-digit"
     """Operands 1..9, results 0..9."""
+    D1_BY = "d1-by"
+    """Second operand 2..9, result 1..99: division with quotients of one and two digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ BOUNDS = {
     Range.N300: Bounds((1, 300), (1, 300), (1, 300)),
     Range.N300_EXCLUSIVE: Bounds((1, 300), (1, 300), (1, 299)),
     Range.SINGLE_DIGIT: Bounds((1, 9), (1, 9), (0, 9)),
+    Range.D1_BY: Bounds((2, 9 * 99), (2, 9), (1, 99)),
 }
 
 

@@ -11,7 +11,8 @@ class Operator:
     Attributes:
         id: `add`, `sub`, ...
         words: text by template slot: `W` infix word, `D` infix word of the frames Y and z, `N` noun, `R` noun of
-            statements, `G` name of the operation, `S` symbol.
+            statements, `G` name of the operation, `S` symbol, `M` noun of the modulo frames. A slot that is missing
+            has no wording for this operator.
         apply: exact result, or None where the operator is not defined on the operands.
         shortcut: whether the result can be copied from the prompt or is constant (`x*1`, `x-x`, ...).
     """
@@ -42,7 +43,26 @@ SUB = Operator(
     lambda x, y: y in (0, x),
 )
 
-OPERATORS = {operator.id: operator for operator in (ADD, SUB)}
+MUL = Operator(
+    "mul",
+    {"W": "times", "D": "times", "N": "product of", "R": "product of", "G": "multiplication", "S": "*"},
+    lambda x, y: x * y,
+    lambda x, y: x in (0, 1) or y in (0, 1),
+)
+DIV = Operator(
+    "div",
+    {"W": "over", "D": "divided by", "N": "ratio between", "R": "ratio of", "G": "division", "S": "/"},
+    lambda x, y: x // y if y >= 1 and x % y == 0 else None,
+    lambda x, y: y == 1 or x in (0, y),
+)
+MOD = Operator(
+    "mod",
+    {"W": "mod", "D": "mod", "M": "remainder of", "S": "%"},
+    lambda x, y: x % y if y >= 2 else None,
+    lambda x, y: x < y,
+)
+
+OPERATORS = {operator.id: operator for operator in (ADD, SUB, MUL, DIV, MOD)}
 
 NULL_WORDS = ("nothing", "none")
 """What replaces an operator word in the kind `operator_null` (Zhang et al., arXiv:2409.01659)."""

@@ -4,6 +4,7 @@ Knows nothing of the templates: it reads numbers and words. Every emitted prompt
 """
 
 import re
+from fractions import Fraction
 
 _TOKEN = re.compile(r"\d+|[a-z]+|[-+*/%]")
 _INFIX = {
@@ -11,12 +12,23 @@ _INFIX = {
     "+": "add",
     "minus": "sub",
     "-": "sub",
+    "times": "mul",
+    "*": "mul",
+    "divided by": "div",
+    "over": "div",
+    "/": "div",
+    "mod": "mod",
+    "%": "mod",
 }
 _NOUNS = {
     "sum": "add",
     "addition": "add",
     "difference": "sub",
     "subtraction": "sub",
+    "product": "mul",
+    "multiplication": "mul",
+    "ratio": "div",
+    "division": "div",
 }
 
 
@@ -36,13 +48,27 @@ def evaluate(question: str) -> int | None:
     first, second = places
     between = " ".join(tokens[first + 1 : second])
     before = tokens[:first]
-    operation = _NOUNS.get(next((t for t in before if t in _NOUNS), "")) if between == "and" else _INFIX.get(between)
-    return None if operation is None else _compute(operation, int(tokens[first]), int(tokens[second]))
+    if between == "and":
+        operation = _NOUNS.get(next((t for t in before if t in _NOUNS), ""), "")
+    elif between == "divided by" and before[-2:] == ["remainder", "of"]:
+        operation = "mod"
+    else:
+        operation = _INFIX.get(between, "")
+    return _compute(operation, int(tokens[first]), int(tokens[second]))
 
 
 def _compute(operation: str, x: int, y: int) -> int | None:
     match operation:
         case "add":
             return x + y
-        case _:
+        case "sub":
             return x - y
+        case "mul":
+            return x * y
+        case "div":
+            quotient = Fraction(x, y) if y else Fraction(1, 2)
+            return quotient.numerator if quotient.denominator == 1 else None
+        case "mod":
+            return x - y * (x // y) if y else None
+        case _:
+            return None

@@ -21,6 +21,9 @@ from arithloc.tasks.truth import evaluate
 N_FOILS = 64
 """Foils tried for one pair."""
 
+N_ANSWERS = 20_000
+"""Most results whose tokens are looked up for the candidates."""
+
 FOIL_KINDS = frozenset({Kind.OPERATOR_NULL, Kind.SAME_ANSWER, Kind.ORDER_SWAP})
 
 
@@ -194,8 +197,10 @@ def _values(slot: str, operator: str, operands: Operands) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _all_answers(grid: Grid) -> tuple[str, ...]:
-    results = {grid.result(operands) for operands in enumerate_grid(grid)}
-    return tuple(str(result) for result in sorted(r for r in results if r is not None))
+    apply = OPERATORS[grid.operator].apply
+    results = sorted({result for x, y in enumerate_grid(grid) if (result := apply(x, y)) is not None})
+    step = -(-len(results) // N_ANSWERS)  # three-digit products: evenly spaced results begin with every token there is
+    return tuple(str(result) for result in results[::step])
 
 
 def _interleave(order: Sequence[int], tags: Sequence[str]) -> list[int]:

@@ -11,11 +11,13 @@ from support.tiny_tokenizers import characters
 from arithloc.benchmark.api import Split, Task, TokenizerMismatch, TooFewPairs, data_hash
 from arithloc.benchmark.api.errors import BadOption, UnknownName
 from arithloc.benchmark.api.options import build, recorded
-from arithloc.tasks.arith2 import Addition, Subtraction
-from arithloc.tasks.frames import Surface
-from arithloc.tasks.grid import Range
+from arithloc.tasks.arith2 import Addition, Division, Modulo, Multiplication, Subtraction
+from arithloc.tasks.encoding import Encoder
+from arithloc.tasks.frames import FRAMES, Surface
+from arithloc.tasks.grid import Grid, Operands, Range
 from arithloc.tasks.kinds import Kind
-from arithloc.tasks.layout import Bos
+from arithloc.tasks.layout import Bos, lay_out
+from arithloc.tasks.two_operands import question
 
 TASKS = {"add": Addition, "sub": Subtraction}
 WIDE = ("all", "Y1", "Y2", "Y3", "z")
@@ -56,6 +58,64 @@ def test_every_range_on_every_tokenizer(name, digits):
         check(tok, pairs)
 
 
+OTHERS = {
+    "mul": (
+        Multiplication,
+        ("all", "Y1", "Y3", "z"),
+    ),
+    "div": (
+        Division,
+        ("all", "Y1", "Y3", "z"),
+    ),
+    "mod": (Modulo, ("mod", "Y3", "zQ9")),
+}
+REFUSED = {
+    "mul": {Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO},
+    "div": {Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO, Kind.ORDER_SWAP},
+    "mod": {Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO, Kind.ORDER_SWAP},
+}
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("operator", list(OTHERS))
+def test_other_operators(operator, kind):
+    cls, frames = OTHERS[operator]
+    if kind is Kind.OPERATOR_NULL:
+        frames = ("F1", "F5", "Y3")
+    if kind is Kind.OPERATOR_SWAP and operator == "mod":
+        frames = ("F1", "F5")
+    if kind in REFUSED[operator]:
+        with pytest.raises(ValueError, match=rf"kind {kind}, found {operator}"):
+            cls(frames=frames, kind=kind)
+        return
+    wide = {"digits": Range.D2} if (operator, kind) == ("mul", Kind.SAME_ANSWER) else {}  # 2 x 6 = 3 x 4 and few more
+    for name in NAMES:
+        tok = tokenizer(name)
+        pairs = cls(frames=frames, kind=kind, shots=1, **wide).pairs(tok, Split.TEST, 15, 0)
+        assert len(pairs) >= 8
+        for pair in pairs:
+            check_tokens(tok, pair)
+            check_edits(pair)
+            check_splits(pair, *check_arithmetic(tok, pair))
+
+
+@pytest.mark.parametrize("operator", ["mul", "div"])
+def test_three_digit_results_of_other_operators(operator):
+    cls = OTHERS[operator][0]
+    for name in ("gpt2", "llama3", "qwen"):
+        tok = tokenizer(name)
+        pairs = cls(digits=Range.D2, frames=("F5", "F0")).pairs(tok, Split.TEST, 40, 0)
+        assert len(pairs) == 40
+        check(tok, pairs)
+
+
+def test_frames_without_a_wording():
+    with pytest.raises(ValueError, match=r"wording for mod, found F3, F4. Use F0, F1, F2, F5, M0, M1"):
+        Modulo(frames=("all",))
+    with pytest.raises(ValueError, match="wording for sub, found M0, M1"):
+        Modulo(frames=("mod",), kind=Kind.OPERATOR_SWAP)
+
+
 def test_three_digits_on_every_tokenizer():
     for name in NAMES:
         check(tokenizer(name), Addition(digits=Range.D3, frames=("F5", "F0")).pairs(tokenizer(name), Split.TEST, 60, 0))
@@ -73,8 +133,8 @@ def test_character_tokenizer(operator):
 @pytest.mark.parametrize("name", NAMES)
 def test_thousands_of_pairs(name):
     tok = tokenizer(name)
-    pairs = Addition(digits=Range.D2, frames=("all",)).pairs(tok, Split.DISCOVERY, 800, 5)
-    assert len(pairs) == 800
+    pairs = Addition(digits=Range.D2, frames=("all",)).pairs(tok, Split.DISCOVERY, 500, 5)
+    assert len(pairs) == 500
     check(tok, pairs)
 
 
@@ -182,47 +242,46 @@ def test_front_token(name, bos, front):
 @pytest.mark.parametrize(
     ("name", "frame", "tokens", "classes"),
     [
-        ("gpt2", "F5", ["<|endoftext|>", "27", "Ġ+", "Ġ58", "Ġ="], "bos operand1 operator operand2 last"),
+        ("gpt2", "F5", ["<|endoftext|>", "27", "Ġ+", "Ġ58", "Ġ="], "bos operand1 operator operand2 late"),
         (
             "qwen",
             "F5",
             ["<|endoftext|>", "2", "7", "Ġ+", "Ġ", "5", "8", "Ġ=", "Ġ"],
-            "bos operand1 operand1 operator middle operand2 operand2 late last",
+            "bos operand1 operand1 operator middle operand2 operand2 late late",
         ),
         (
             "llama3",
             "F5",
             ["<|begin_of_text|>", "27", "Ġ+", "Ġ", "58", "Ġ=", "Ġ"],
-            "bos operand1 operator middle operand2 late last",
+            "bos operand1 operator middle operand2 late late",
         ),
         (
             "llama2",
             "Y3",
             ["<s>", "▁", "2", "7", "+", "5", "8", "="],
-            "bos early operand1 operand1 operator operand2 operand2 last",
+            "bos early operand1 operand1 operator operand2 operand2 late",
         ),
         (
             "gpt2",
             "F3",
             ["<|endoftext|>", "Q", ":", "ĠWhat", "Ġis", "Ġthe", "Ġsum", "Ġof", "Ġ27", "Ġand", "Ġ58", "?", "ĠA", ":"],
-            "bos early early early early early operator operator operand1 middle operand2 late late last",
+            "bos early early early early early operator operator operand1 middle operand2 late late late",
         ),
     ],
 )
 def test_classes_by_hand(name, frame, tokens, classes):
-    tok = tokenizer(name)
-    pairs = Addition(digits=Range.D2, frames=(frame,)).pairs(tok, Split.DISCOVERY, 5000, 0)
-    pair = next(p for p in pairs if p.cluster == "27,58" and p.clean.index("27") < p.clean.index("58"))
-    n = len(pair.clean_ids) - pair.first_diff
-    assert tok.convert_ids_to_tokens(pair.clean_ids[:n]) == tokens
-    if pair.first_diff == 0:
-        assert " ".join(pair.classes) == classes
+    encoder = Encoder(tokenizer(name))
+    asked = question(FRAMES[frame], Grid("add", Range.D2), Operands(27, 58))
+    layout = lay_out(encoder.tokenizer, asked, (), chat=False, bos=Bos.ALWAYS)
+    (found,) = encoder.encode([asked], [layout])
+    assert encoder.tokenizer.convert_ids_to_tokens(found.ids) == tokens
+    assert found.classes == tuple(classes.split())
 
 
 def test_teacher_forcing_up_to_the_first_difference():
     """101 and 121 share the first digit: it becomes part of both prompts and the second one is scored."""
     tok = tokenizer("qwen")
-    pairs = Addition(digits=Range.D2).pairs(tok, Split.TEST, 3000, 0)
+    pairs = Addition(digits=Range.D2).pairs(tok, Split.TEST, 300, 0)
     forced = [p for p in pairs if p.first_diff == 1]
     assert forced and any(p.first_diff == 0 for p in pairs)
     for pair in forced:

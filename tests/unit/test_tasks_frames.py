@@ -82,10 +82,18 @@ def test_infix_frames():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("frame_id", sorted(FRAMES))
-@pytest.mark.parametrize(("operator", "value"), [("add", 79), ("sub", 25)])
-def test_every_frame_can_be_read_back(frame_id, operator, value):
-    assert evaluate(text(FRAMES[frame_id], operator, "52", "27")) == value
+VALUES = {"add": 60, "sub": 48, "mul": 324, "div": 9, "mod": 4}
+WORDED = [(f, o) for f in sorted(FRAMES) for o in VALUES if operator_slot(FRAMES[f]) in OPERATORS[o].words]
+
+
+@pytest.mark.parametrize(("frame_id", "operator"), WORDED)
+def test_every_frame_can_be_read_back(frame_id, operator):
+    x = "64" if operator == "mod" else "54"  # 64 = 10 x 6 + 4
+    assert evaluate(text(FRAMES[frame_id], operator, x, "6")) == VALUES[operator]
+
+
+def test_inexact_division_has_no_value():
+    assert evaluate("55 / 6 =") is None and evaluate("5 / 0 =") is None and evaluate("5 % 0 =") is None
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,35 @@ def test_grids_of_the_papers():
     assert len(enumerate_grid(Grid("add", Range.N300))) == 300 * 299 // 2
     assert len(enumerate_grid(Grid("add", Range.SINGLE_DIGIT, shortcuts=True))) == 36
     assert len(enumerate_grid(Grid("sub", Range.SINGLE_DIGIT, shortcuts=True))) == 45
+    assert len(enumerate_grid(Grid("mul", Range.SINGLE_DIGIT, shortcuts=True))) == 23
+    assert len(enumerate_grid(Grid("div", Range.SINGLE_DIGIT, shortcuts=True))) == 23
+    assert len(enumerate_grid(Grid("mul", Range.N300_EXCLUSIVE, shortcuts=True))) == 1_749
+    assert len(enumerate_grid(Grid("div", Range.N300_EXCLUSIVE, shortcuts=True))) == 1_766
+
+
+def test_division_and_modulo_grids():
+    """8 divisors with quotients 2..99 (1 is x / x); 90 x 8 remainders."""
+    assert len(enumerate_grid(Grid("div", Range.D1_BY))) == 8 * 98
+    assert len(enumerate_grid(Grid("div", Range.D1_BY, shortcuts=True))) == 8 * 99
+    assert len(enumerate_grid(Grid("mod", Range.D2D1))) == 90 * 8
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared", "different"),
+    [
+        ("add", "sub", 22_201, 22_201),
+        ("add", "mul", 1_747, 1_746),
+        ("add", "div", 1_450, 1_450),
+        ("sub", "mul", 866, 866),
+        ("sub", "div", 1_466, 1_465),
+        ("mul", "div", 467, 168),
+    ],
+)
+def test_operator_swap_grids(one, other, shared, different):
+    """Operands 1..300, results 1..299: valid for both operators, and with different results."""
+    first, second = (Grid(o, Range.N300_EXCLUSIVE, shortcuts=True) for o in (one, other))
+    both = [o for o in enumerate_grid(first) if second.result(o) is not None]
+    assert (len(both), sum(first.result(o) != second.result(o) for o in both)) == (shared, different)
 
 
 def test_negative_differences_double_the_grid():
@@ -123,6 +152,13 @@ def test_strata_of_one_question():
         ("sub", (5, 5), True),
         ("sub", (5, 0), True),
         ("sub", (5, 3), False),
+        ("mul", (1, 7), True),
+        ("mul", (3, 7), False),
+        ("div", (8, 1), True),
+        ("div", (8, 8), True),
+        ("div", (8, 4), False),
+        ("mod", (3, 5), True),
+        ("mod", (7, 5), False),
     ],
 )
 def test_copy_shortcuts(operator, operands, expected):
