@@ -26,6 +26,7 @@ from arithloc.benchmark.runner.plan import Grid, Plan, PlannedCell, make_plan
 from arithloc.benchmark.runner.recorder import Recorder
 from arithloc.benchmark.runner.suites import get_suite
 from arithloc.benchmark.runner.truth import truth_document
+from arithloc.benchmark.storage import DEFAULT_DB
 from arithloc.benchmark.storage.boards import update_boards
 from arithloc.benchmark.storage.keys import question_key
 from arithloc.benchmark.storage.location import locate
@@ -80,7 +81,11 @@ def run(request: GridRequest, settings: Settings) -> int:
         assert repository is not None  # noqa: S101 (only a dry run goes without)
         skipped = len(plan.cells) - len(pending)
         if skipped:
-            notes.print(f"{skipped} of {len(plan.cells)} cells are in {repository.location.shown} already.")
+            notes.print(
+                f"{skipped} of {len(plan.cells)} cells are in {repository.location.shown} already.",
+                markup=False,
+                soft_wrap=True,
+            )
         if pending:
             finished = _run_cells(pending, executor, repository, notes)
     finally:
@@ -91,7 +96,7 @@ def run(request: GridRequest, settings: Settings) -> int:
         out.print_json(data=run_document(rows, plan.refusals, repository.location.shown, interrupted=not finished))
     else:
         print_cells(rows, {cell.job.key: str(cell.job.task) for cell in plan.cells}, out)
-        _print_hints(rows, repository, settings, out)
+        print_hints(rows, repository.location.shown, settings, out)
     repository.close()
     if not finished:
         notes.print(
@@ -222,21 +227,17 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _print_hints(rows: Sequence[CellSummary], repository: Repository, settings: Settings, out: Console) -> None:
-    out.print(f"Results: {repository.location.shown}", soft_wrap=True)
+def print_hints(rows: Sequence[CellSummary], database: str, settings: Settings, out: Console) -> None:
+    """Prints where the results are, how to run failed cells again, and what to do next."""
+    hints = [f"Results: {database}"]
     failed = [row for row in rows if row.status != Status.OK]
     program = Path(sys.argv[0]).name if sys.argv and not sys.argv[0].endswith(".py") else "bench"
     if failed:
         again = " --retry ".join(sorted({row.status for row in failed}))
         arguments = shlex.join(settings.command) if settings.command else "evaluate"
-        out.print(
-            f"Failed:  {len(failed)} of {len(rows)} cells. Again: {program} {arguments} --retry {again}", soft_wrap=True
-        )
-    db = "" if settings.database == _default_database() else f" --db {shlex.quote(settings.database)}"
-    out.print(f"Next:    {program} leaderboard{db}", soft_wrap=True)
-
-
-def _default_database() -> str:
-    from arithloc.benchmark.storage import DEFAULT_DB
-
-    return DEFAULT_DB
+        hints.append(f"Failed:  {len(failed)} of {len(rows)} cells. Again: {program} {arguments} --retry {again}")
+    db = "" if settings.database == DEFAULT_DB else f" --db {shlex.quote(settings.database)}"
+    results = f" --results {shlex.quote(str(settings.results))}" if settings.results else ""
+    hints.append(f"Next:    {program} leaderboard{db}{results}")
+    for hint in hints:
+        out.print(hint, markup=False, soft_wrap=True)

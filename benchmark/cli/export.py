@@ -31,5 +31,5 @@ def export(
         )
     with Repository.open(db, results, read_only=True) as repository:
         exporting.export(repository, target, exporting.Format(chosen))
-    Console(stderr=True, highlight=False).print(f"Written: {target}", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(f"Written: {target}", markup=False, soft_wrap=True)
     return 0

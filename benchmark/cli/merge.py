@@ -28,6 +28,7 @@ def merge(
                 done = merging.merge(receiver, source, prefer)
             out.print(
                 f"{name}: {done.added} cells added, {done.replaced} replaced, {done.kept} kept, {done.disputed} disputed.",
+                markup=False,
                 soft_wrap=True,
             )
     return 0

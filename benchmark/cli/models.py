@@ -30,7 +30,7 @@ def list_models() -> int:
             escape(name), kind, "on demand" if source.is_toy else _here(source, cache), escape(source.summary)
         )
     out.print(table)
-    out.print(f"Cache: {cache}", soft_wrap=True)
+    out.print(f"Cache: {cache}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -48,7 +48,7 @@ def build_model(name: Annotated[str, typer.Argument(help="Name of a model: see '
             folder = packaged.build(name, progress=progress)
     else:
         folder = sources[name].folder(default_cache())
-    Console(highlight=False).print(f"{name}: {folder}", soft_wrap=True)
+    Console(highlight=False).print(f"{name}: {folder}", markup=False, soft_wrap=True)
     return 0
 
 

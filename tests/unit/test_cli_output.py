@@ -12,7 +12,7 @@ from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.cli.again import evaluating_command
 from arithloc.benchmark.cli.doctor import single_token_numbers
 from arithloc.benchmark.cli.document import run_document
-from arithloc.benchmark.cli.evaluation import expand_devices
+from arithloc.benchmark.cli.evaluation import Settings, expand_devices, print_hints
 from arithloc.benchmark.cli.progress import LineDisplay, display_for
 from arithloc.benchmark.cli.request import grid_request
 from arithloc.benchmark.cli.table import print_cells
@@ -161,3 +161,16 @@ def test_the_limit_of_single_token_numbers_is_found():
     assert single_token_numbers(Characters(0), "3+5=") == "none is one token"
     assert single_token_numbers(Characters(5000), "3+5=") == "0..999 are one token each"
     assert single_token_numbers(Characters(5), "other ") == "cannot be asked: ValueError: no token for this"
+
+
+def test_the_hint_for_failed_cells_repeats_the_command_as_it_was_given(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/some/where/bench"])
+    given = ["evaluate", "--task", "addition[chat=true,shots=1]", "--db", "x.db"]
+    settings = Settings("x.db", None, ("auto",), False, 1.0, frozenset(), False, False, given)
+    rows = [cell("a", 0.5), cell("b", status=Status.FAILED), cell("c", status=Status.KILLED)]
+    print_hints(rows, "x.db", settings, Console(width=40))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Results: x.db"
+    again = lines[1].partition("Again: ")[2]
+    assert shlex.split(again) == ["bench", *given, "--retry", "failed", "--retry", "killed"]
+    assert lines[1].startswith("Failed:  2 of 3 cells.") and lines[2] == "Next:    bench leaderboard --db x.db"
