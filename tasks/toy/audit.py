@@ -6,7 +6,7 @@ implementation, 9 the document itself.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from arithloc.tasks.toy.plans import QUICK, Certificate, Plan
 from arithloc.tasks.toy.recipe import Recipe
 from arithloc.tasks.toy.subject import Batch, Subject, batches
 from arithloc.tasks.toy.swaps import variables
-from arithloc.tasks.toy.truth import OUT_DLOGIT, edges_out, provenance, structure
+from arithloc.tasks.toy.truth import OUT_DLOGIT, disagreements, edges_out, provenance, structure
 
 MARGIN_BOUND = {True: 10.0, False: 4.0}
 """Smallest accepted margin, for beta of at least 24 and for softer circuits."""
@@ -42,10 +42,19 @@ class Audit:
         subject: the model as read back from its folder, in float64.
         shipped: the same in float32, as users run it.
         plan: how much to measure.
+        claimed: a truth document whose claims must be those of the recipe; None to make a new one.
     """
 
-    def __init__(self, name: str, built: Compiled, subject: Subject, shipped: Subject, plan: Plan) -> None:
-        self.name, self.built, self.plan = name, built, plan
+    def __init__(
+        self,
+        name: str,
+        built: Compiled,
+        subject: Subject,
+        shipped: Subject,
+        plan: Plan,
+        claimed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name, self.built, self.plan, self.claimed = name, built, plan, claimed
         self.subject, self.shipped = subject, shipped
         self.nodes, self.edges = node_labels(built), edge_labels(built)
         self.certificates: list[Certificate] = []
@@ -235,10 +244,12 @@ class Audit:
         return bool(gap <= 1.0), len(asked), float(gap), 1.0
 
     def complete(self) -> tuple[bool, int, float | None, float | None]:
-        """Check 9: every check is there, every component exactly once."""
+        """Check 9: every check is there, every component exactly once, and a claimed document says the same."""
         names = [row["id"] for row in self.document["nodes"]]
         checks = {certificate.check for certificate in self.certificates}
-        return names == self.subject.nodes and checks == set(range(1, 9)), len(names), None, None
+        edited = [] if self.claimed is None else disagreements(self.claimed, self.built)
+        whole = names == self.subject.nodes and checks == set(range(1, 9))
+        return whole and not edited, len(names), float(len(edited)), 0.0
 
     @property
     def passed(self) -> bool:
@@ -246,12 +257,14 @@ class Audit:
         return all(certificate.passed for certificate in self.certificates)
 
 
-def audit(name: str, recipe: Recipe, folder: Path, plan: Plan = QUICK) -> Audit:
+def audit(
+    name: str, recipe: Recipe, folder: Path, plan: Plan = QUICK, claimed: Mapping[str, Any] | None = None
+) -> Audit:
     """Builds a circuit into `folder` (unless it is there), reads it back and runs all checks."""
     built = compile_circuit(recipe)
     if not (folder / "config.json").is_file():
         write_folder(built.weights, built.config, recipe.format, folder)
-    return Audit(name, built, Subject.load(folder), Subject.load(folder, np.float32), plan).run()
+    return Audit(name, built, Subject.load(folder), Subject.load(folder, np.float32), plan, claimed).run()
 
 
 def truth_document(done: Audit, created: str, commit: str) -> dict[str, Any]:

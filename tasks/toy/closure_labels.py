@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arithloc.tasks.toy.closure import Closure, Loaded, Pairs, Site, all_sites, audit_questions, effects
+from arithloc.tasks.toy.closure import Closure, Pairs, Site, all_sites, audit_questions, run_both, wrong
 from arithloc.tasks.toy.labels import Edge, real_edges
 from arithloc.tasks.toy.measure import edge_effects
 from arithloc.tasks.toy.subject import Subject, Tally, batches
@@ -36,10 +36,15 @@ class SiteLabels:
 def three_draws(subject: Subject, count: int, rng: np.random.Generator) -> dict[Site, tuple[float, float]]:
     """Smallest and largest e(v) of every site over three draws of `count` pairs."""
     draws = []
+    sites = all_sites(subject)
     for _ in range(DRAWS):
-        loaded = Loaded.of(subject, Pairs.shuffled(audit_questions(subject, count, rng), rng))
-        draws.append(effects(loaded, all_sites(subject)))
-    return {site: (min(d[site] for d in draws), max(d[site] for d in draws)) for site in draws[0]}
+        flipped = dict.fromkeys(sites, 0)
+        pairs = Pairs.shuffled(audit_questions(subject, count, rng), rng)
+        for base, source in run_both(subject, pairs):
+            for site in sites:
+                flipped[site] += int(wrong(base, source, [site]).sum())
+        draws.append(flipped)
+    return {site: (min(d[site] for d in draws) / count, max(d[site] for d in draws) / count) for site in sites}
 
 
 def label_sites(first: Closure, second: Closure, effect: dict[Site, tuple[float, float]]) -> SiteLabels:

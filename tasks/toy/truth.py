@@ -1,5 +1,6 @@
 """Truth documents: what is known about a compiled circuit, as plain JSON values."""
 
+import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -136,6 +137,22 @@ def _groups(built: Compiled) -> list[dict[str, Any]]:
             row = {"name": group, "members": [], "quorum": quorum or 0, "meaning": MEANINGS[group.split(".")[0]]}
             found.setdefault(group, row)["members"].append(member)
     return list(found.values())
+
+
+MEASURED = frozenset({"effect", "flip", "dlogit", "iia"})
+"""Keys of a document's rows that come from an audit and not from the recipe."""
+
+
+def disagreements(document: Mapping[str, Any], built: Compiled) -> list[str]:
+    """Keys of a truth document that differ from what its recipe says, measurements aside."""
+    expected = json.loads(json.dumps(structure(str(document["id"]), built)))
+    return [key for key, value in expected.items() if _claims(document.get(key)) != _claims(value)]
+
+
+def _claims(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _claims(v) for key, v in value.items() if key not in MEASURED}
+    return [_claims(v) for v in value] if isinstance(value, list) else value
 
 
 def provenance(created: str, commit: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from arithloc.tasks.toy import groups, measure, swaps
 from arithloc.tasks.toy.arithmetic import random_questions
+from arithloc.tasks.toy.assembly import assemble_weights
 from arithloc.tasks.toy.audit import Audit
 from arithloc.tasks.toy.behaviour import exam_questions, examine
 from arithloc.tasks.toy.compiled import compile_circuit
@@ -210,6 +211,20 @@ def test_scaled_weights_fail():
     weights[name][head * d_head : (head + 1) * d_head] *= 1.2
     done = audit_of(built, subject_of(replace(built, weights=weights)))
     assert not done.behaviour()[0] and not done.swaps()[0]
+
+
+def test_a_removed_edge_fails():
+    built = compile_circuit(replace(BASE, disguised=False))
+    layer, head = built.placement.heads["carry"]
+    build = assemble_weights(built.program, built.placement, built.recipe)
+    width = built.config["n_embd"]
+    d_head = width // built.config["n_head"]
+    name = f"transformer.h.{layer}.attn.c_attn.weight"
+    weights = {**built.weights, name: built.weights[name].copy()}
+    # the key of the transparent flag: what mlp_a -> carry carries
+    weights[name][build.index["TR"], width + head * d_head : width + (head + 1) * d_head] = 0.0
+    done = audit_of(built, subject_of(replace(built, weights=weights)))
+    assert not done.swaps()[0] and not done.all_edges()[0]
 
 
 def test_controls_are_refused():

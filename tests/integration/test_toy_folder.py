@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from support import tiny_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
@@ -137,3 +137,24 @@ def test_an_audit_makes_a_document(tmp_path):
     assert done.passed and list(document) == list(shipped)
     assert document["edges_out"]["count"] + len(document["edges"]) == 110
     assert document["provenance"]["commit"] == "0" * 40
+
+
+def test_a_source_is_audited_on_its_own_folder(cache):
+    document = SOURCES[0].audit(cache)
+    assert all(certificate["passed"] for certificate in document["certificates"])
+    folder = SOURCES[0].folder(cache)
+    weights = load_file(folder / "model.safetensors")
+    weights["transformer.h.1.mlp.c_proj.weight"] *= 0.7
+    broken = tmp_copy(folder, cache / "broken", weights)
+    plan = Plan(nodes=50, classes=10, edges=5, swaps=50, joint=50, behaviour=100)
+    failed = {c.check for c in audit("toy-a-base-1", SOURCES[0].recipe, broken, plan).certificates if not c.passed}
+    assert 8 in failed
+
+
+def tmp_copy(folder, target, weights):
+    """The folder with other weights."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    return target
