@@ -43,10 +43,19 @@ def bench():
     return Workbench("cpu")
 
 
-def plan(bench, folder, method, task=None, granularity=Granularity.NODE, ablation=Ablation.COUNTERFACTUAL, **grid):
+def plan(
+    bench,
+    folder,
+    method,
+    task=None,
+    granularity=Granularity.NODE,
+    ablation=Ablation.COUNTERFACTUAL,
+    dtype="float32",
+    **grid,
+):
     task = task or Reference("toy-arith")
     choices = choose([method], [task])
-    survey = bench.survey(SurveyRequest(str(folder), "float32", (choices.tasks[0].reference,), 6, 8))
+    survey = bench.survey(SurveyRequest(str(folder), dtype, (choices.tasks[0].reference,), 6, 8))
     asked = Grid(
         methods=choices.methods,
         tasks=choices.tasks,
@@ -55,7 +64,7 @@ def plan(bench, folder, method, task=None, granularity=Granularity.NODE, ablatio
         ablations=(ablation,),
         seeds=(0,),
         effort=EFFORT,
-        dtype="float32",
+        dtype=dtype,
         **grid,
     )
     return make_plan(asked, {str(folder): survey}).cells[0]
@@ -73,7 +82,7 @@ def score(result, name):
 
 @pytest.mark.parametrize("ablation", [Ablation.COUNTERFACTUAL, Ablation.MEAN])
 def test_the_stored_curve_is_what_the_engine_gives_for_the_pruned_prefixes(bench, folder, ablation):
-    result, _, phases = run(bench, folder, plugin("Steady"), ablation=ablation)
+    result, _, phases = run(bench, folder, plugin("Steady"), ablation=ablation, dtype="float64")
     model = bench._model
     space = ComponentSpace(Granularity.NODE, model.shape)
     pairs = next(iter(bench._pairs.values()))
@@ -93,16 +102,16 @@ def test_the_stored_curve_is_what_the_engine_gives_for_the_pruned_prefixes(bench
     assert len(kept) >= 4
     for point in kept:
         expected = by_size[round(point.size, 9)]
-        assert point.m == pytest.approx(expected, abs=1e-5)
-        assert point.f == pytest.approx((expected - empty) / (full - empty), abs=1e-5)
-    assert score(result, "metric_full").value == pytest.approx(full, abs=1e-5)
-    assert score(result, "metric_empty").value == pytest.approx(empty, abs=1e-5)
+        assert point.m == pytest.approx(expected, abs=1e-9)
+        assert point.f == pytest.approx((expected - empty) / (full - empty), abs=1e-9)
+    assert score(result, "metric_full").value == pytest.approx(full, abs=1e-9)
+    assert score(result, "metric_empty").value == pytest.approx(empty, abs=1e-9)
     assert ("cpr" in {s.name for s in result.scores}) == (ablation is Ablation.COUNTERFACTUAL)
     assert [phase for i, phase in enumerate(phases) if i == 0 or phases[i - 1] != phase][-2:] == ["localize", "score"]
 
 
 def test_the_empty_circuit_is_the_counterfactual_run(bench, folder):
-    result, _, _ = run(bench, folder, plugin("Steady"))
+    result, _, _ = run(bench, folder, plugin("Steady"), dtype="float64")
     pairs = next(iter(bench._pairs.values()))
     other = engine.read(bench._model, pairs.evaluation, "counterfactual").metric("logit_diff")
     np.testing.assert_allclose(result.pair_values["logit_diff/empty"], other, atol=1e-5)

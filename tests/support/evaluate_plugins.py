@@ -4,6 +4,7 @@ Named on the command line as `path/to/evaluate_plugins.py:Steady`; never importe
 """
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -48,17 +49,15 @@ class Steady:
 
 
 class Noise:
-    """Scores from every source of randomness that a careless method may use."""
+    """Scores from every source of randomness, the global ones too."""
 
     info = info("noise")
 
     def localize(self, problem):
         n = len(problem.space)
-        return Scores.of(problem.space, problem.rng.random(n) + torch.rand(n, generator=_generator(problem)).numpy())
-
-
-def _generator(problem):
-    return torch.Generator().manual_seed(problem.seed)
+        own = problem.rng.random(n) + torch.rand(n, generator=torch.Generator().manual_seed(problem.seed)).numpy()
+        careless = torch.rand(n).numpy() + np.random.rand(n) + random.random()  # noqa: S311
+        return Scores.of(problem.space, own + careless)
 
 
 class Raises:
