@@ -51,8 +51,10 @@ class ZeroSource:
     def __call__(self, pairs: Sequence[PromptPair], sites: Sequence[Site], start: int) -> dict[Site, Tensor]:
         """Makes the zeros."""
         rows = (len(pairs), pairs[0].n_tokens - start)
-        on = {"device": self.model.device, "dtype": self.model.dtype}
-        return {site: torch.zeros(*rows, *width(site, self.model.shape), **on) for site in sites}
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            site: torch.zeros((*rows, *width(site, self.model.shape)), device=device, dtype=dtype) for site in sites
+        }
 
 
 class ResampleSource:
@@ -107,9 +109,8 @@ class MeanSource:
                 for known in (key, key[1:2]):
                     self._rows.setdefault(known, len(self._rows))
         n = len(self._rows)
-        on = {"dtype": torch.float64, "device": model.device}
-        counts = torch.zeros(n, **on)
-        sums = {site: torch.zeros(n, *width(site, model.shape), **on) for site in sites}
+        counts = torch.zeros(n, dtype=torch.float64, device=model.device)
+        sums = {site: counts.new_zeros(n, *width(site, model.shape)) for site in sites}
         for members in grouped([pair.n_tokens for pair in reference]).values():
 
             def add(part: slice, members: list[int] = members) -> None:
@@ -119,7 +120,7 @@ class MeanSource:
                 keys = [key for pair in batch for key in token_keys(pair)]
                 for level in (keys, [key[1:2] for key in keys]):
                     rows = torch.tensor([self._rows[key] for key in level], device=model.device)
-                    counts.index_add_(0, rows, torch.ones(len(rows), **on))
+                    counts.index_add_(0, rows, counts.new_ones(len(rows)))
                     for site in sites:
                         sums[site].index_add_(0, rows, tokens[site])
 

@@ -91,17 +91,17 @@ class _Edges:
         shape, circuits = model.shape, len(self.kept.logits)
         pairs, n = self.index.shape
         flat = self.index.flatten()
-        tokens = [(int(cls), (flat == cls).nonzero().squeeze(1)) for cls in flat.unique()]
+        tokens = [(int(cls), (flat == cls).nonzero().squeeze(1)) for cls in sorted(set(flat.tolist()))]
         residual = self.donor[embedding()].flatten(0, 1)
         embedded = (self.blocks.base.values[embedding()] - self.donor[embedding()]).flatten(0, 1)
         for layer, edges in enumerate(layer_edges(shape)):
             n_slots, below = slots(model), edges.attention_senders
-            attention = self.kept.inner[:, edges.attention].unflatten(1, (n_slots, below))
+            attention = self.kept.inner[:, edges.attention].reshape(circuits, n_slots, below, -1)
             mlp = self.kept.inner[:, edges.mlp].unsqueeze(1)
             mixed = residual.expand(circuits, n_slots + 1, -1, -1).clone()
             self._mix(mixed, torch.cat([attention, mlp[:, :, :below]], 1), embedded, layer, tokens)
-            projected = self._projected(layer, mixed[:, :-1]).unflatten(1, (pairs, n))
-            z = self.blocks.heads(layer, projected).flatten(1, 2)
+            projected = self._projected(layer, mixed[:, :-1])
+            z = self.blocks.heads(layer, projected.view(circuits, pairs, n, n_slots, -1)).flatten(1, 2)
             self.z.append(z - self.donor[Site(SiteKind.HEAD, layer)].flatten(0, 1))
             attended = model.attention_output(layer)(self.donor[Site(SiteKind.HEAD, layer)].flatten(2)).flatten(0, 1)
             read = mixed[:, -1:]

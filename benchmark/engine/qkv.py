@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from arithloc.benchmark.models import QKVLayout, SubjectModel
 
@@ -35,7 +36,7 @@ def given(model: SubjectModel, layer: int, projected: Float[Tensor, "pair pos sl
         outputs = [arranged]
     else:
         heads, kv, width = model.shape.n_heads, model.shape.n_kv_heads, model.shape.d_head
-        outputs = list(arranged.split([heads * width, kv * width, kv * width], -1))
+        outputs = list(torch.split(arranged, [heads * width, kv * width, kv * width], -1))
     handles = [
         module.register_forward_hook(lambda *_, value=value: value)
         for module, value in zip(modules, outputs, strict=True)
@@ -47,7 +48,7 @@ def given(model: SubjectModel, layer: int, projected: Float[Tensor, "pair pos sl
             handle.remove()
 
 
-def _modules(model: SubjectModel, layer: int) -> list[nn.Module]:
+def _modules(model: SubjectModel, layer: int) -> list[Any]:
     return [model.blocks[layer].get_submodule(path) for path in model.anatomy.qkv]
 
 
@@ -67,6 +68,6 @@ def _slots_first(model: SubjectModel, rows: Tensor) -> Tensor:
 def _as_rows(model: SubjectModel, projected: Float[Tensor, "pair pos slot d_head"]) -> Float[Tensor, "pair pos out"]:
     """Slots in the order in which the projections put them out."""
     if model.anatomy.layout is QKVLayout.INTERLEAVED:
-        by_head = projected.unflatten(2, (3, model.shape.n_heads)).transpose(2, 3)
+        by_head = projected.view(*projected.shape[:2], 3, model.shape.n_heads, -1).transpose(2, 3)
         return by_head.flatten(2)
     return projected.flatten(2)

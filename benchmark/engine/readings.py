@@ -67,25 +67,27 @@ class Readings:
                 f"Expected readings of the whole vocabulary for {quoted(name)}, found the two scored logits alone. "
                 "Run the operation without pair_logits=True."
             )
+        values: Float[ndarray, "*rows pair"]
         match name:
             case "logit_diff" | "logprob_diff":  # the log-normalisers cancel
-                return self.answer - self.foil
+                values = self.answer - self.foil
             case "logprob":
-                return self.logprob_answer
+                values = self.logprob_answer
             case "prob":
-                return np.exp(self.logprob_answer)
+                values = np.exp(self.logprob_answer)
             case "accuracy":
-                return (self.top == self.answer_token).astype(np.float64)
+                values = (self.top == self.answer_token).astype(np.float64)
             case "accuracy_candidates":
-                return (self.top_candidate == self.answer_token).astype(np.float64)
+                values = (self.top_candidate == self.answer_token).astype(np.float64)
             case "kl":
-                return self.kl
+                values = self.kl
             case "agreement":
-                return (self.top == self.clean_top).astype(np.float64)
+                values = (self.top == self.clean_top).astype(np.float64)
             case "normalised_logit":
-                return self.answer / self.top_logit
+                values = self.answer / self.top_logit
             case _:
                 raise UnknownName.among("metric", name, METRICS)
+        return values
 
     def __getitem__(self, row: int | slice) -> "Readings":
         """One row, or a range of rows."""
@@ -118,13 +120,12 @@ class Reducer:
         width = max(len(pair.candidates) for pair in pairs)
         # a short candidate list is filled with its own first token, which cannot change the argmax
         candidates = [list(p.candidates) + [p.candidates[0]] * (width - len(p.candidates)) for p in pairs]
-        on = {"device": clean.device}
         self.clean_top: Int[Tensor, " pair"] = clean.argmax(-1)
         self._clean = clean.unsqueeze(1)
         self._clean_lse = clean.logsumexp(-1, keepdim=True)
         self._clean_prob = (clean - self._clean_lse).exp().unsqueeze(1)
-        self._candidates = torch.tensor(candidates, **on).unsqueeze(1)
-        self.tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], **on).unsqueeze(1)
+        self._candidates = torch.tensor(candidates, device=clean.device).unsqueeze(1)
+        self.tokens = torch.tensor([[[p.answer_token, p.foil_token]] for p in pairs], device=clean.device)
 
     def __call__(self, logits: Float[Tensor, "pair row vocab"]) -> dict[str, Tensor]:
         """Readings by field name, each (row, pair)."""

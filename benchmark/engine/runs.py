@@ -109,8 +109,8 @@ def base_run(
     return BaseRun(
         found,
         output.logits[:, -1],
-        tuple(cache.layers[layer].keys for layer in layers),
-        tuple(cache.layers[layer].values for layer in layers),
+        tuple(_stored(cache, layer)[0] for layer in layers),
+        tuple(_stored(cache, layer)[1] for layer in layers),
         tuple(call for call in calls if call is not None),
         start,
     )
@@ -140,9 +140,15 @@ def _fill(
     model.module(input_ids=ids[:1, :begin], past_key_values=single, use_cache=True, logits_to_keep=1)
     _count(model, 1, begin, length)
     for layer in range(model.shape.n_layers):
-        one = single.layers[layer]
-        cache.update(one.keys.expand(n_pairs, -1, -1, -1), one.values.expand(n_pairs, -1, -1, -1), layer)
+        key, value = _stored(single, layer)
+        cache.update(key.expand(n_pairs, -1, -1, -1), value.expand(n_pairs, -1, -1, -1), layer)
     return begin
+
+
+def _stored(cache: DynamicCache, layer: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of one layer, (pair, kv_head, pos, d_head)."""
+    stored: Any = cache.layers[layer]
+    return stored.keys, stored.values
 
 
 def _count(model: SubjectModel, rows: int, positions: int, length: int) -> None:

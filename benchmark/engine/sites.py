@@ -118,7 +118,7 @@ def hook(model: SubjectModel, site: Site, function: Callable[[Tensor], Tensor | 
             heads, d_head = model.shape.n_heads, model.shape.d_head
 
             def split(z: Tensor) -> Tensor | None:
-                changed = function(z.unflatten(-1, (heads, d_head)))
+                changed = function(z.view(*z.shape[:-1], heads, d_head))
                 return None if changed is None else changed.flatten(-2)
 
             return _on_input(model.attention_output(site.layer), split)
