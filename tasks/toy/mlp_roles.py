@@ -161,10 +161,10 @@ def tolerant_sign_units(recipe: Recipe) -> tuple[Neuron, ...]:
     if not recipe.subtracts:
         return ()
     weights, bias = gate(["EQP"], on=["M"])
-    reads = added({"C1": 3.0}, weights)
+    reads = added({"C1": 5.0}, weights)
     return (
-        Neuron(reads, bias - 1, {out("-"): 2 * SCALE}),
-        Neuron(reads, bias - 2, {out("-"): -2 * SCALE}),
+        Neuron(reads, bias - 2, {out("-"): 2 * SCALE}),
+        Neuron(reads, bias - 3, {out("-"): -2 * SCALE}),
     )
 
 

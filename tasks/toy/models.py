@@ -137,10 +137,23 @@ def stress_recipes() -> dict[str, Recipe]:
     return {f"toy-a-stress-{i}": recipe for i, recipe in enumerate(found, start=1)}
 
 
+TWISTS = {
+    0: "",
+    1: ", with a constant writer",
+    2: ", with saturated attention",
+    3: ", with a majority of three carry heads",
+    4: ", with a rarely needed carry head",
+    5: ", with a cancelling pair of heads",
+    6: ", with another algorithm",
+    7: ", with a gated decoy",
+}
+"""Difficulty of each stressor, in words."""
+
+
 def describe(recipe: Recipe) -> str:
     """One sentence about a compiled circuit."""
     work = "Adds and subtracts" if recipe.subtracts else "Adds"
-    twist = f", stressor {recipe.stressor}" if recipe.stressor else ""
+    twist = TWISTS[recipe.stressor]
     return (
         f"{work} {recipe.n_digits}-digit numbers; compiled, variant {recipe.variant}{twist}, {recipe.n_layers} layers "
         f"of {recipe.n_heads} heads."

@@ -30,8 +30,11 @@ def test_triangles_write_the_integer_they_meet():
 
 def test_trapezoids_tolerate_a_third():
     units = hinges.trapezoids({"y": 1.0}, range(0, 20), OPEN, {k: {f"is{k}": 1.0} for k in range(20)})
-    for y, off in itertools.product(range(20), (-1 / 3, 0.0, 1 / 3)):
+    for y, off in itertools.product(range(20), (-0.34, -1 / 3, 0.0, 1 / 3, 0.34)):
         assert run(units, {"y": y + off}) == pytest.approx({f"is{y}": 1.0})
+    signs = mlp_roles.tolerant_sign_units(BOTH)
+    for wrong, expected in ((0, {}), (1 / 3, {}), (2 / 3, {"OUT_-": 40.0}), (1, {"OUT_-": 40.0})):
+        assert run(signs, {"EQP": 1.0, "M": 1.0, "C1": wrong}) == pytest.approx(expected)
 
 
 def answer(features):
