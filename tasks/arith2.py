@@ -12,7 +12,7 @@ from arithloc.tasks.frames import Surface, is_infix, operator_slot, resolve
 from arithloc.tasks.grid import Grid, Operands, Range
 from arithloc.tasks.kinds import CARRY_RANGES, Kind
 from arithloc.tasks.layout import Bos
-from arithloc.tasks.operators import OPERATORS
+from arithloc.tasks.operators import ARITHMETIC, OPERATORS
 from arithloc.tasks.questions import Frame
 from arithloc.tasks.rules import Rule
 from arithloc.tasks.strata import arithmetic_strata
@@ -80,8 +80,10 @@ class TwoOperands:
                     f"Expected frames with the operator between the operands for kind operator_null, found "
                     f"{', '.join(refused)}. Use F0, F1, F2, F5, Y1, Y2 or Y3."
                 )
-        if self.swap_to and (self.swap_to not in OPERATORS or self.swap_to == self.operator):
-            known = ", ".join(sorted(OPERATORS.keys() - {self.operator}))
+        if self.kind is Kind.SELECTOR_SWAP:
+            raise ValueError("Expected a kind of arithmetic, found selector_swap. Use operator_swap.")
+        if self.swap_to and (self.swap_to not in ARITHMETIC or self.swap_to == self.operator):
+            known = ", ".join(name for name in ARITHMETIC if name != self.operator)
             raise ValueError(f"Expected swap_to to be another operator, found {self.swap_to!r}. Use one of {known}.")
         if self.balance:
             tags = arithmetic_strata(self.operator, Operands(1, 1), 1)
@@ -117,13 +119,11 @@ class TwoOperands:
     def draw(self, tokenizer: Any, split: Split, n: int, seed: int) -> Drawn:
         """Like `pairs`, with the number of candidates that each rule turned away."""
         grid = self._grid()
-        other = None
-        if self.kind is Kind.OPERATOR_SWAP:
-            other = dataclasses.replace(grid, operator=self.other_operator)
+        swaps = (dataclasses.replace(grid, operator=self.other_operator),) if self.kind is Kind.OPERATOR_SWAP else ()
         source = TwoOperandSource(
             task=self.info.name,
-            grid=grid,
-            other=other,
+            grids=(grid,),
+            swaps=swaps,
             frames=resolve(self.frames, self.surface),
             surface="chat" if self.chat else self.surface.value,
             shots=self.shots,

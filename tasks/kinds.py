@@ -31,6 +31,8 @@ class Kind(StrEnum):
     """Unit digits of both changed: same unit digit of the result, other carry, so a' = a - 10 or a + 10."""
     OPERATOR_SWAP = "operator_swap"
     """Another operator on the same operands."""
+    SELECTOR_SWAP = "selector_swap"
+    """The other operand asked for (first or second, larger or smaller)."""
     OPERATOR_NULL = "operator_null"
     """The operator replaced by a word that is none; the answer is compared with a foil."""
     SAME_ANSWER = "same_answer"

@@ -62,7 +62,20 @@ MOD = Operator(
     lambda x, y: x < y,
 )
 
-OPERATORS = {operator.id: operator for operator in (ADD, SUB, MUL, DIV, MOD)}
+
+def _selector(selector_id: str, noun: str, choose: Callable[[int, int], int]) -> Operator:
+    return Operator(
+        selector_id, {"N": noun, "R": noun}, lambda x, y: choose(x, y) if x != y else None, lambda x, y: False
+    )
+
+
+FIRST = _selector("first", "first of", lambda x, y: x)
+SECOND = _selector("second", "second of", lambda x, y: y)
+LARGER = _selector("larger", "larger of", lambda x, y: max(x, y))
+SMALLER = _selector("smaller", "smaller of", lambda x, y: min(x, y))
+
+ARITHMETIC = ("add", "sub", "mul", "div", "mod")
+OPERATORS = {o.id: o for o in (ADD, SUB, MUL, DIV, MOD, FIRST, SECOND, LARGER, SMALLER)}
 
 NULL_WORDS = ("nothing", "none")
 """What replaces an operator word in the kind `operator_null` (Zhang et al., arXiv:2409.01659)."""

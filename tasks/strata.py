@@ -68,6 +68,8 @@ def arithmetic_strata(operator: str, operands: Operands, result: int) -> dict[st
         _add_columns(tags, "carries", "carry_count", carries(x, y))
     if operator == "sub":
         _add_columns(tags, "borrows", "borrow_count", borrows(max(x, y), min(x, y)))
+    if operator in ("first", "second", "larger", "smaller"):
+        tags["larger_slot"] = "1" if x > y else "2"
     return tags
 
 

@@ -29,6 +29,10 @@ _NOUNS = {
     "multiplication": "mul",
     "ratio": "div",
     "division": "div",
+    "first": "first",
+    "second": "second",
+    "larger": "larger",
+    "smaller": "smaller",
 }
 
 
@@ -70,5 +74,9 @@ def _compute(operation: str, x: int, y: int) -> int | None:
             return quotient.numerator if quotient.denominator == 1 else None
         case "mod":
             return x - y * (x // y) if y else None
+        case "first" | "second":
+            return x if operation == "first" else y
+        case "larger" | "smaller":
+            return x if (x > y) == (operation == "larger") else y
         case _:
             return None

@@ -29,12 +29,12 @@ FOIL_KINDS = frozenset({Kind.OPERATOR_NULL, Kind.SAME_ANSWER, Kind.ORDER_SWAP})
 
 @dataclass(frozen=True)
 class TwoOperandSource:
-    """Questions and counterfactuals of one operator.
+    """Questions and counterfactuals of one operator, or of several that are asked equally often.
 
     Attributes:
         task: name stored in every pair.
-        grid: valid operand pairs.
-        other: grid of the other operator of the kind `operator_swap`.
+        grids: valid operand pairs of each operator that is asked; all of them admit those of the first.
+        swaps: where the operator is edited, the grid of the operator that replaces each one; otherwise empty.
         frames: templates, drawn equally often.
         surface: `spaced`, `tight` or `chat`, as a tag.
         shots: exemplars in front.
@@ -49,8 +49,8 @@ class TwoOperandSource:
     """
 
     task: str
-    grid: Grid
-    other: Grid | None
+    grids: tuple[Grid, ...]
+    swaps: tuple[Grid, ...]
     frames: tuple[Frame, ...]
     surface: str
     shots: int
@@ -73,52 +73,57 @@ class TwoOperandSource:
         """Operands of the exemplars."""
         if self.shots == 0:
             return ()
-        grids = (self.grid, self.other) if self.other else (self.grid,)
-        return exemplar_operands(grids, self.shots, self.split_seed)
+        return exemplar_operands(tuple(self._grid_of.values()), self.shots, self.split_seed)
 
     @cached_property
-    def pool(self) -> Pool:
-        """Operand pairs of the split, without those of the exemplars."""
-        return pool(self.grid, self.split, self.split_seed, frozenset(x.key for x in self.exemplars))
+    def _grid_of(self) -> dict[str, Grid]:
+        return {grid.operator: grid for grid in (*self.grids, *self.swaps)}
+
+    def pool(self, operator: str) -> Pool:
+        """Operand pairs of the split that are valid for an operator, without those of the exemplars."""
+        reserved = frozenset(x.key for x in self.exemplars)
+        return pool(self._grid_of[operator], self.split, self.split_seed, reserved)
 
     def questions(self) -> Iterator[Question]:
         """Every frame with every operand pair, each once; no operand pair comes again before all have come."""
         rng = random.Random(f"{self.seed}/{self.task}/{self.split.value}/{self.kind.value}")  # noqa: S311
-        members = self.pool.members
-        offsets = [rng.randrange(len(self.frames)) for _ in members]
+        members = self.pool(self.grids[0].operator).members
+        offsets = [(rng.randrange(len(self.frames)), rng.randrange(len(self.grids))) for _ in members]
         for turn in range(len(self.frames)):
             order = list(range(len(members)))
             rng.shuffle(order)
             if self.balance:
                 order = _interleave(order, [self._tag(members[i]) for i in order])
             for index in order:
-                frame = self.frames[(offsets[index] + turn) % len(self.frames)]
-                yield question(frame, self.grid, members[index])
+                frame = self.frames[(offsets[index][0] + turn) % len(self.frames)]
+                grid = self.grids[(offsets[index][1] + turn) % len(self.grids)]
+                yield question(frame, grid, members[index])
 
     def _tag(self, operands: Operands) -> str:
-        return arithmetic_strata(self.grid.operator, operands, self.pool.result(operands))[self.balance]
+        first = self.grids[0].operator
+        return arithmetic_strata(first, operands, self.pool(first).result(operands))[self.balance]
 
     def proposals(self, clean: Question, rng: random.Random) -> Iterator[Proposal]:
         """Candidate counterfactuals of the kind."""
         operands = Operands(*map(int, clean.key))
         match self.kind:
-            case Kind.OPERATOR_SWAP:
+            case Kind.OPERATOR_SWAP | Kind.SELECTOR_SWAP:
                 yield from self._operator_swap(clean, operands)
             case Kind.OPERATOR_NULL:
                 yield from self._operator_null(clean, operands, rng)
             case _:
                 foils = self._foils(clean, rng) if self.kind in FOIL_KINDS else ()
-                for edit in edits(self.kind, self.pool, operands, rng, self.keep_digits):
-                    other = question(clean.frame, self.grid, edit.operands)
+                for edit in edits(self.kind, self.pool(clean.operator), operands, rng, self.keep_digits):
+                    other = question(clean.frame, self._grid_of[clean.operator], edit.operands)
                     yield Proposal(other, edit.edited, foils, bool(foils), edit.strata)
 
     def _operator_swap(self, clean: Question, operands: Operands) -> Iterator[Proposal]:
-        if self.other is None:
-            raise ValueError("the kind operator_swap needs another operator")
-        result = self.other.result(operands)
-        if result is not None and result != self.pool.result(operands):
-            swapped = question(clean.frame, self.other, operands)
-            yield Proposal(swapped, frozenset({OPERATOR, SHOT}), strata=(("swapped_to", self.other.operator),))
+        places = [grid.operator for grid in self.grids]
+        other = self.swaps[places.index(clean.operator)]
+        result = other.result(operands)
+        if result is not None and str(result) != clean.answer:
+            swapped = question(clean.frame, other, operands)
+            yield Proposal(swapped, frozenset({OPERATOR, SHOT}), strata=(("swapped_to", other.operator),))
 
     def _operator_null(self, clean: Question, operands: Operands, rng: random.Random) -> Iterator[Proposal]:
         slot = operator_slot(clean.frame)
@@ -131,7 +136,7 @@ class TwoOperandSource:
 
     def _foils(self, clean: Question, rng: random.Random) -> tuple[str, ...]:
         """Results of other questions of the split, in random order."""
-        answers = [str(result) for result in self.pool.results]
+        answers = [str(result) for result in self.pool(clean.operator).results]
         shuffled = in_random_order(answers, rng)
         return tuple(text for text, _ in zip(shuffled, range(N_FOILS), strict=False) if text != clean.answer)
 
@@ -139,9 +144,11 @@ class TwoOperandSource:
         """Surroundings of the questions of a frame and operator."""
         key = (question.frame.id, question.operator)
         if key not in self._layouts:
-            grid = self.grid if question.operator == self.grid.operator or self.other is None else self.other
+            grid = self._grid_of[question.operator]
             solved = [self._exemplar(question.frame, grid, operands) for operands in self.exemplars]
-            probe = question if question.answer else replace(question, answer=str(self.pool.results[0]))
+            probe = (
+                question if question.answer else replace(question, answer=str(self.pool(question.operator).results[0]))
+            )
             self._layouts[key] = lay_out(encoder.tokenizer, probe, solved, self.chat, self.bos)
         return self._layouts[key]
 
@@ -157,8 +164,7 @@ class TwoOperandSource:
 
     def answers(self, operator: str) -> Sequence[str]:
         """Every result of the operator in its range."""
-        grid = self.grid if operator == self.grid.operator or self.other is None else self.other
-        return _all_answers(grid)
+        return _all_answers(self._grid_of[operator])
 
     def truth(self, question: Question) -> bool:
         """Whether the text of the question, and an equation begun in the reply, mean its answer."""

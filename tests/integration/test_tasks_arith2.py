@@ -33,7 +33,8 @@ def check(tok, pairs, seed=0):
     assert [p.index for p in pairs] == list(range(len(pairs)))
 
 
-CASES = [(o, k) for o in TASKS for k in Kind if (o, k) != ("sub", Kind.ORDER_SWAP)]  # 5 - 3 is not 3 - 5
+KINDS = [kind for kind in Kind if kind is not Kind.SELECTOR_SWAP]
+CASES = [(o, k) for o in TASKS for k in KINDS if (o, k) != ("sub", Kind.ORDER_SWAP)]  # 5 - 3 is not 3 - 5
 
 
 @pytest.mark.parametrize(("operator", "kind"), CASES)
@@ -76,7 +77,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("operator", list(OTHERS))
 def test_other_operators(operator, kind):
     cls, frames = OTHERS[operator]

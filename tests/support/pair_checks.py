@@ -7,7 +7,17 @@ from fractions import Fraction
 
 from arithloc.benchmark.api import PromptPair, Split
 
-COMPUTE = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": Fraction, "mod": operator.mod}
+COMPUTE = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": Fraction,
+    "mod": operator.mod,
+    "first": lambda x, y: x,
+    "second": lambda x, y: y,
+    "larger": max,
+    "smaller": min,
+}
 EDITED = {
     "operands": {"operand1", "operand2"},
     "same_answer": {"operand1", "operand2"},
@@ -15,6 +25,7 @@ EDITED = {
     "carry_flip_iso": {"operand1", "operand2"},
     "operator_swap": {"operator", "shot"},
     "operator_null": {"operator"},
+    "selector_swap": {"operator", "shot"},
 }
 SAME = {"same_answer", "order_swap"}
 
@@ -107,7 +118,7 @@ def check_arithmetic(tokenizer, pair: PromptPair) -> tuple[list[int], list[int]]
             assert [n // 10 for n in clean] == [n // 10 for n in other]
         case "same_answer":
             assert set(clean) != set(other)
-        case "operator_swap" | "operator_null":
+        case "operator_swap" | "operator_null" | "selector_swap":
             assert clean == other
         case "order_swap":
             assert clean == other[::-1] and clean != other

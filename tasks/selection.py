@@ -1,0 +1,132 @@
+"""Controls without arithmetic: name one of two numbers, by its place or by its size, in the form of the noun frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch
+from arithloc.tasks.drawing import Drawn, draw
+from arithloc.tasks.encoding import Encoder
+from arithloc.tasks.frames import operator_slot, resolve
+from arithloc.tasks.grid import Grid, Operands, Range, enumerate_grid
+from arithloc.tasks.kinds import Kind
+from arithloc.tasks.layout import Bos
+from arithloc.tasks.questions import Frame
+from arithloc.tasks.rules import Rule
+from arithloc.tasks.two_operands import TwoOperandSource, question
+
+MAX_SHOTS = 16
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Options of a selection task.
+
+    Attributes:
+        digits: range of the two numbers.
+        frames: F3, F4, or both.
+        shots: solved questions in front.
+        chat: put the question into the tokenizer's chat template.
+        bos: whether a token stands in front of the prompt.
+        kind: how the counterfactual differs.
+        balance: tag whose values are drawn equally often (`larger_slot`, `digits`), or empty.
+        split_seed: decides which operand pairs belong to which split, and the exemplars.
+    """
+
+    digits: Range = Range.D1
+    frames: tuple[str, ...] = ("F3", "F4")
+    shots: int = 0
+    chat: bool = False
+    bos: Bos = Bos.ALWAYS
+    kind: Kind = Kind.SELECTOR_SWAP
+    balance: str = ""
+    split_seed: int = 0
+
+    info = TaskInfo(name="selection", summary="Name one of two numbers.", family="control")
+    selectors = ("first", "second")
+    kinds = frozenset({Kind.SELECTOR_SWAP, Kind.OPERANDS, Kind.SINGLE_OPERAND})
+
+    def __post_init__(self) -> None:
+        refused = [frame.id for frame in resolve(self.frames) if operator_slot(frame) not in ("N", "R")]
+        if refused:
+            raise ValueError(f"Expected noun frames, found {', '.join(refused)}. Use F3 or F4.")
+        if self.kind not in self.kinds:
+            known = ", ".join(sorted(self.kinds))
+            raise ValueError(f"Expected a kind of this task, found {self.kind}. Use one of {known}.")
+        if not 0 <= self.shots <= MAX_SHOTS:
+            raise ValueError(f"Expected 0 to {MAX_SHOTS} shots, found {self.shots}. Use fewer.")
+        if self.balance not in ("", "larger_slot", "digits"):
+            raise ValueError(f"Expected balance to be a tag, found {self.balance!r}. Use larger_slot or digits.")
+
+    def pairs(self, tokenizer: Any, split: Split, n: int, seed: int) -> Sequence[PromptPair]:
+        """Up to `n` valid pairs of a split.
+
+        Raises:
+            TokenizerMismatch: the tokenizer cannot express the task, or not in the form of the arithmetic prompt.
+            TooFewPairs: no valid pair at all.
+        """
+        return self.draw(tokenizer, split, n, seed).pairs
+
+    def draw(self, tokenizer: Any, split: Split, n: int, seed: int) -> Drawn:
+        """Like `pairs`, with the number of candidates that each rule turned away."""
+        encoder = Encoder(tokenizer)
+        grids = tuple(Grid(selector, self.digits, shortcuts=True) for selector in self.selectors)
+        source = TwoOperandSource(
+            task=self.info.name,
+            grids=grids,
+            swaps=tuple(reversed(grids)) if self.kind is Kind.SELECTOR_SWAP else (),
+            frames=resolve(self.frames),
+            surface="chat" if self.chat else "spaced",
+            shots=self.shots,
+            chat=self.chat,
+            bos=self.bos,
+            kind=self.kind,
+            balance=self.balance,
+            split=split,
+            split_seed=self.split_seed,
+            seed=seed,
+            keep_digits=encoder.splits_digits(),
+        )
+        for frame in source.frames:
+            self._check_form(source, frame, encoder)
+        return draw(source, tokenizer, split, n, seed)
+
+    def _check_form(self, source: TwoOperandSource, frame: Frame, encoder: Encoder) -> None:
+        """The prompt must have the length and the operand positions of the addition that it controls for."""
+        operands: Operands = enumerate_grid(source.grids[0])[0]
+        addition = Grid("add", self.digits, shortcuts=True)
+        asked = [question(frame, grid, operands) for grid in (*source.grids, addition)]
+        layout = source.layout(asked[0], encoder)
+        found = encoder.encode(asked, [layout] * len(asked))
+        classes = {encoded if isinstance(encoded, Rule) else encoded.classes for encoded in found}
+        if len(classes) > 1:
+            raise TokenizerMismatch(
+                f"Expected {self.info.name} in the form of the addition of frame {frame.id}, found that "
+                f"{' and '.join(self.selectors)} do not take the same tokens as the sum. Use the other noun frame."
+            )
+
+
+@dataclass(frozen=True)
+class Copying(Selection):
+    """Name the first or the second of two numbers."""
+
+    info = TaskInfo(
+        name="copying",
+        summary="Name the first or the second of two numbers.",
+        family="control",
+        control_for="addition",
+    )
+
+
+@dataclass(frozen=True)
+class Comparison(Selection):
+    """Name the larger or the smaller of two numbers."""
+
+    info = TaskInfo(
+        name="comparison",
+        summary="Name the larger or the smaller of two numbers.",
+        family="control",
+        control_for="subtraction",
+    )
+    selectors = ("larger", "smaller")
+    kinds = frozenset({Kind.SELECTOR_SWAP, Kind.OPERANDS, Kind.SINGLE_OPERAND, Kind.ORDER_SWAP})

@@ -1,0 +1,76 @@
+"""Copying and comparison: matched in form with addition, on every tokenizer."""
+
+from collections import Counter
+
+import pytest
+from support.number_tokenizers import NAMES
+from support.number_tokenizers import build as tokenizer
+from support.pair_checks import check_arithmetic, check_edits, check_splits, check_tokens
+from support.tiny_tokenizers import characters
+
+from arithloc.benchmark.api import Split, TokenizerMismatch
+from arithloc.tasks.arith2 import Addition
+from arithloc.tasks.grid import Range
+from arithloc.tasks.kinds import Kind
+from arithloc.tasks.selection import Comparison, Copying
+
+CASES = [(cls, kind) for cls in (Copying, Comparison) for kind in sorted(cls.kinds)]
+
+
+@pytest.mark.parametrize(("cls", "kind"), CASES)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind(name, cls, kind):
+    tok = tokenizer(name)
+    for digits, shots in ((Range.D1, 0), (Range.D2, 2)):
+        pairs = cls(digits=digits, kind=kind, shots=shots).pairs(tok, Split.TEST, 20, 0)
+        assert len(pairs) == 20
+        for pair in pairs:
+            check_tokens(tok, pair)
+            check_edits(pair)
+            check_splits(pair, *check_arithmetic(tok, pair))
+            assert pair.task == cls.info.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_form_of_the_addition(name):
+    """Same frame: as many tokens and the same classes as the sum of the same kind of numbers."""
+    tok = tokenizer(name)
+    forms = {}
+    for cls in (Addition, Copying, Comparison):
+        pairs = cls(digits=Range.D2, frames=("F3", "F4"), kind=Kind.OPERANDS).pairs(tok, Split.TEST, 40, 0)
+        for frame in ("F3", "F4"):
+            forms.setdefault(frame, set()).update(
+                p.classes[: len(p.classes) - p.first_diff - 1] for p in pairs if p.frame == frame
+            )
+    assert all(len(classes) == 1 for classes in forms.values())
+
+
+def test_slots_and_selectors_are_balanced():
+    pairs = Comparison(digits=Range.D2, balance="larger_slot").pairs(tokenizer("qwen"), Split.TEST, 400, 0)
+    slots = Counter(dict(p.strata)["larger_slot"] for p in pairs)
+    assert slots == {"1": 200, "2": 200}
+    assert min(Counter(p.operator for p in pairs).values()) > 160
+    asked = Counter(p.answer == p.clean.split(" of ")[1].split(" and ")[0] for p in pairs)
+    assert min(asked.values()) > 150
+
+
+def test_swap_names_the_other_number():
+    for pair in Copying().pairs(tokenizer("gpt2"), Split.TEST, 50, 0):
+        assert {pair.answer, pair.answer_cf} == set(pair.cluster.split(","))
+        swapped = {"first": "second", "second": "first"}
+        assert pair.counterfactual == pair.clean.replace(pair.operator, swapped[pair.operator])
+
+
+def test_refused_options():
+    with pytest.raises(ValueError, match=r"Expected noun frames, found F5. Use F3 or F4"):
+        Copying(frames=("F5",))
+    with pytest.raises(ValueError, match=r"found order_swap. Use one of operands, selector_swap, single_operand"):
+        Copying(kind=Kind.ORDER_SWAP)
+    with pytest.raises(ValueError, match=r"found selector_swap. Use operator_swap"):
+        Addition(kind=Kind.SELECTOR_SWAP)
+
+
+def test_other_token_counts_are_refused():
+    """A tokenizer that spells 'second' in more tokens than 'sum' cannot express the matched control."""
+    with pytest.raises(TokenizerMismatch, match=r"in the form of the addition of frame F3"):
+        Copying().pairs(characters(), Split.TEST, 5, 0)
