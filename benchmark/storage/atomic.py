@@ -61,9 +61,12 @@ def sweep(temporary: Path) -> list[Path]:
     removed = []
     for draft in temporary.glob("*-*") if temporary.is_dir() else ():
         owner = draft.name.partition("-")[0]
-        if owner.isdecimal() and time.time() - draft.stat().st_mtime > _STALE_S and not _alive(int(owner)):
-            draft.unlink(missing_ok=True)
-            removed.append(draft)
+        try:
+            if owner.isdecimal() and time.time() - draft.stat().st_mtime > _STALE_S and not _alive(int(owner)):
+                draft.unlink()
+                removed.append(draft)
+        except (FileNotFoundError, PermissionError):  # finished by its writer meanwhile, or another user's
+            continue
     return removed
 
 

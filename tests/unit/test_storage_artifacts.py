@@ -77,6 +77,14 @@ def test_old_drafts_of_dead_processes_are_swept(tmp_path):
     assert sweep(tmp_path / "absent") == []
 
 
+def test_a_draft_that_its_writer_finishes_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / "999999999-gone").symlink_to(tmp_path / "nothing")  # listed, but not there any more
+    (old := tmp_path / "999999999-old").write_bytes(b"x")
+    yesterday = time.time() - 90_000
+    os.utime(old, (yesterday, yesterday))
+    assert sweep(tmp_path) == [old]
+
+
 def test_content_is_named_by_its_hash_and_written_once(tmp_path, monkeypatch):
     store = Artifacts(tmp_path)
     artifact = store.put(b"{}", "truth", JSON)
