@@ -4,9 +4,10 @@ from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.capture import capture
 from arithloc.benchmark.engine.circuits import circuit_forward
+from arithloc.benchmark.engine.descent import DIFFERENTIABLE
 from arithloc.benchmark.engine.direct import direct_effect
 from arithloc.benchmark.engine.donors import Donor, Run
-from arithloc.benchmark.engine.gradients import DIFFERENTIABLE, gradients
+from arithloc.benchmark.engine.gradients import gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
 from arithloc.benchmark.engine.meter import Meter

@@ -2,31 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from arithloc.benchmark.api import Progress, PromptPair
-from arithloc.benchmark.api.errors import UnknownName
 from arithloc.benchmark.api.method import no_progress
-from arithloc.benchmark.engine import meter
 from arithloc.benchmark.engine.activations import Capture
-from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
+from arithloc.benchmark.engine.batching import Batcher, grouped
+from arithloc.benchmark.engine.descent import Descent, Watch, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
-from arithloc.benchmark.engine.forward import last_logits
 from arithloc.benchmark.engine.positions import ALL, Positions, selected
-from arithloc.benchmark.engine.readings import as_logits
 from arithloc.benchmark.engine.sites import Site, check, embedding, hook
 from arithloc.benchmark.models import SubjectModel
 
 Path = Literal["inputs", "activations"]
 """What is interpolated: the residual stream before block 0, or the site itself."""
-DIFFERENTIABLE = ("logit_diff", "logprob", "prob", "kl")
-"""Metrics that have a gradient."""
-_PASSES = 3
-"""Forward-equivalents of one forward with its backward."""
 
 
 def gradients(
@@ -57,7 +48,7 @@ def gradients(
         model: the subject model.
         pairs: prompt pairs of any lengths.
         sites: where; whole sites are cheapest, an indexed site is a slice of its whole one.
-        metric: one of `DIFFERENTIABLE`.
+        metric: one of `descent.DIFFERENTIABLE`.
         run: end of the path.
         baseline: start of the path.
         steps: points on the path.
@@ -75,8 +66,7 @@ def gradients(
         BadOption: a site or position that does not fit.
         UnknownName: a metric without gradient.
     """
-    if metric not in DIFFERENTIABLE:
-        raise UnknownName.among("differentiable metric", metric, DIFFERENTIABLE)
+    check_metric(metric)
     for site in sites:
         check(site, model.shape)
     batcher = batcher or Batcher(model)
@@ -92,16 +82,19 @@ def gradients(
         def work(part: slice, members: list[int] = members) -> None:
             nonlocal done
             batch = [pairs[i] for i in members[part]]
-            one_path = _Path(model, batch, run, metric)
+            descent = Descent(model, batch, run, metric)
             # a copy made outside inference mode can be part of a graph
             ends = {site: value.clone() for site, value in end(batch, moved, 0).items()}
             starts = {site: value.clone() for site, value in start(batch, moved, 0).items()}
             groups = [(embedding(), whole)] if path == "inputs" else [(site, [site]) for site in whole]
             for moving, read in groups:
-                mean = one_path.mean_gradient(moving, starts[moving], ends[moving], read, steps)
+                total: dict[Site, Tensor] = {}
+                for point in descent.points(starts[moving], ends[moving], steps):
+                    for site, gradient in descent.gradient(moving, point, _watch(model, read)).items():
+                        total[site] = total[site] + gradient if site in total else gradient
                 for site in sites:
-                    if site.whole in mean:
-                        value = mean[site.whole]
+                    if site.whole in total:
+                        value = total[site.whole] / steps
                         value = value if site.index is None else value[:, :, site.index]
                         for row, i in enumerate(members[part]):
                             found[site][i] = value[row, list(chosen[i])].clone()
@@ -113,33 +106,10 @@ def gradients(
     return Capture(chosen, {site: tuple(values[i] for i in range(len(pairs))) for site, values in found.items()})
 
 
-class _Path:
-    """Gradients of one batch at points of a path."""
+def _watch(model: SubjectModel, sites: Sequence[Site]) -> Watch[Site]:
+    """Notes the activations at whole sites."""
 
-    def __init__(self, model: SubjectModel, pairs: list[PromptPair], run: Run, metric: str) -> None:
-        self.model, self.pairs = model, pairs
-        self.ids: Int[Tensor, "pair pos"] = ids_of(pairs, run, model.device)
-        self.tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], device=model.device)
-        self.moves = torch.tensor([[c != "shot" for c in p.classes] for p in pairs], device=model.device)
-        self.metric = metric
-        clean = None if metric != "kl" else last_logits(model, ids_of(pairs, "clean", model.device)).clone()
-        self.clean = None if clean is None else as_logits(clean).log_softmax(-1)
-
-    def mean_gradient(
-        self, moving: Site, start: Tensor, end: Tensor, read: Sequence[Site], steps: int
-    ) -> dict[Site, Tensor]:
-        """Mean over the points, at whole sites, (pair, pos, *width)."""
-        where = self.moves.view(*self.moves.shape, *[1] * (end.ndim - 2))
-        total: dict[Site, Tensor] = {}
-        for k in range(1, steps + 1):
-            point = torch.where(where, start + (k / steps) * (end - start), end).requires_grad_()
-            for site, gradient in self._gradient(moving, point, read).items():
-                total[site] = total[site] + gradient if site in total else gradient
-        return {site: value / steps for site, value in total.items()}
-
-    def _gradient(self, moving: Site, point: Tensor, read: Sequence[Site]) -> dict[Site, Tensor]:
-        model, tensors = self.model, {}
-
+    def register(stack: ExitStack, tensors: dict[Site, Tensor]) -> None:
         def keep(site: Site) -> Callable[[Tensor], Tensor]:
             def store(value: Tensor) -> Tensor:
                 tensors[site] = value
@@ -147,28 +117,7 @@ class _Path:
 
             return store
 
-        with torch.enable_grad(), ExitStack() as stack:
-            stack.callback(hook(model, moving, lambda _: point).remove)
-            for site in read:
-                stack.callback(hook(model, site, keep(site)).remove)
-            output: Any = model.module(input_ids=self.ids, use_cache=False, logits_to_keep=1)
-            value = self._values(as_logits(output.logits[:, -1])).sum()
-            gradients = torch.autograd.grad(value, [tensors[site] for site in read])
-        rows, length = self.ids.shape
-        layers = model.shape.n_layers
-        meter.count(rows=rows, half_blocks=2 * _PASSES * layers, positions=length, n_layers=layers, length=length)
-        return dict(zip(read, gradients, strict=True))
+        for site in sites:
+            stack.callback(hook(model, site, keep(site)).remove)
 
-    def _values(self, logits: Float[Tensor, "pair vocab"]) -> Float[Tensor, " pair"]:
-        read = logits.gather(-1, self.tokens)
-        log_probs = logits.log_softmax(-1)
-        match self.metric:
-            case "logit_diff":
-                return read[:, 0] - read[:, 1]
-            case "logprob":
-                return log_probs.gather(-1, self.tokens)[:, 0]
-            case "prob":
-                return log_probs.gather(-1, self.tokens)[:, 0].exp()
-        if self.clean is None:
-            raise UnknownName.among("differentiable metric", self.metric, DIFFERENTIABLE)
-        return (self.clean.exp() * (self.clean - log_probs)).sum(-1)
+    return register

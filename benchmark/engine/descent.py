@@ -1,0 +1,86 @@
+"""One forward and one backward of a batch, from a point of a path between two runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from arithloc.benchmark.api import SHOT, PromptPair
+from arithloc.benchmark.api.errors import UnknownName
+from arithloc.benchmark.engine import meter
+from arithloc.benchmark.engine.batching import ids_of
+from arithloc.benchmark.engine.donors import Run
+from arithloc.benchmark.engine.forward import last_logits
+from arithloc.benchmark.engine.readings import as_logits
+from arithloc.benchmark.engine.sites import Site, hook
+from arithloc.benchmark.models import SubjectModel
+
+Key = TypeVar("Key")
+Watch = Callable[[ExitStack, dict[Key, Tensor]], None]
+"""Registers hooks, to be removed by the stack, that put tensors of the graph into the dictionary."""
+
+DIFFERENTIABLE = ("logit_diff", "logprob", "prob", "kl")
+"""Metrics that have a gradient."""
+_PASSES = 3
+"""Forward-equivalents of one forward with its backward."""
+
+
+def check_metric(metric: str) -> None:
+    """Raises UnknownName for a metric without gradient."""
+    if metric not in DIFFERENTIABLE:
+        raise UnknownName.among("differentiable metric", metric, DIFFERENTIABLE)
+
+
+class Descent:
+    """Gradients of one batch.
+
+    Args:
+        model: the subject model.
+        pairs: pairs of equal length.
+        run: the prompts whose tokens are run; a path moves their activations.
+        metric: one of `DIFFERENTIABLE`.
+    """
+
+    def __init__(self, model: SubjectModel, pairs: list[PromptPair], run: Run, metric: str) -> None:
+        self.model, self.metric = model, metric
+        self.ids: Int[Tensor, "pair pos"] = ids_of(pairs, run, model.device)
+        self.tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], device=model.device)
+        self.moves = torch.tensor([[c != SHOT for c in p.classes] for p in pairs], device=model.device)
+        self.clean: Tensor | None = None
+        if metric == "kl":
+            clean = last_logits(model, ids_of(pairs, "clean", model.device)).clone()
+            self.clean = as_logits(clean).log_softmax(-1)
+
+    def points(self, start: Tensor, end: Tensor, steps: int) -> Iterator[Tensor]:
+        """Start + (k / steps) (end - start), k = 1 .. steps; exemplar tokens stay at the end."""
+        where = self.moves.view(*self.moves.shape, *[1] * (end.ndim - 2))
+        for k in range(1, steps + 1):
+            yield torch.where(where, start + (k / steps) * (end - start), end)
+
+    def gradient(self, moving: Site, point: Tensor, watch: Watch[Key]) -> dict[Key, Tensor]:
+        """Gradient of the summed metric with respect to each watched tensor, with site `moving` set to `point`."""
+        model, tensors = self.model, dict[Key, Tensor]()
+        start = point.detach().requires_grad_()
+        with torch.enable_grad(), ExitStack() as stack:
+            stack.callback(hook(model, moving, lambda _: start).remove)
+            watch(stack, tensors)
+            output: Any = model.module(input_ids=self.ids, use_cache=False, logits_to_keep=1)
+            value = self._values(as_logits(output.logits[:, -1])).sum()
+            gradients = torch.autograd.grad(value, list(tensors.values()))
+        rows, length = self.ids.shape
+        layers = model.shape.n_layers
+        meter.count(rows=rows, half_blocks=2 * _PASSES * layers, positions=length, n_layers=layers, length=length)
+        return dict(zip(tensors, gradients, strict=True))
+
+    def _values(self, logits: Float[Tensor, "pair vocab"]) -> Float[Tensor, " pair"]:
+        log_probs = logits.log_softmax(-1)
+        if self.clean is not None:
+            return (self.clean.exp() * (self.clean - log_probs)).sum(-1)
+        if self.metric == "logit_diff":
+            read = logits.gather(-1, self.tokens)
+            return read[:, 0] - read[:, 1]
+        answer = log_probs.gather(-1, self.tokens)[:, 0]
+        return answer if self.metric == "logprob" else answer.exp()
