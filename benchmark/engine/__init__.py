@@ -7,6 +7,7 @@ from arithloc.benchmark.engine.circuits import circuit_forward
 from arithloc.benchmark.engine.descent import DIFFERENTIABLE
 from arithloc.benchmark.engine.direct import direct_effect
 from arithloc.benchmark.engine.donors import Donor, Run
+from arithloc.benchmark.engine.edge_gradients import edge_effects
 from arithloc.benchmark.engine.gradients import gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
@@ -37,6 +38,7 @@ __all__ = [
     "capture",
     "circuit_forward",
     "direct_effect",
+    "edge_effects",
     "embedding",
     "gradients",
     "patch",

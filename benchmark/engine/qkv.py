@@ -1,12 +1,12 @@
 """Queries, keys and values of single heads, whatever the arrangement of their projections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from arithloc.benchmark.models import QKVLayout, SubjectModel
 
@@ -71,3 +71,17 @@ def _as_rows(model: SubjectModel, projected: Float[Tensor, "pair pos slot d_head
         by_head = projected.view(*projected.shape[:2], 3, model.shape.n_heads, -1).transpose(2, 3)
         return by_head.flatten(2)
     return projected.flatten(2)
+
+
+def modules(model: SubjectModel, layer: int) -> list[nn.Module]:
+    """The projections of one block: query, key and value, or the fused one."""
+    return list(_modules(model, layer))
+
+
+def by_slot(model: SubjectModel, outputs: Sequence[Tensor]) -> Float[Tensor, "pair pos slot d_head"]:
+    """Outputs of `modules` (or gradients there) by slot: queries, then keys, then values."""
+    rows = torch.cat(list(outputs), -1)
+    shape, width = rows.shape[:-1], model.shape.d_head
+    if model.anatomy.layout is QKVLayout.INTERLEAVED:
+        return rows.view(*shape, model.shape.n_heads, 3, width).transpose(-3, -2).reshape(*shape, -1, width)
+    return rows.view(*shape, -1, width)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import reference, tiny
 from support.random_pairs import CLASSES, random_pairs
 
@@ -167,3 +169,27 @@ def test_work_is_that_of_the_affected_part():
     with engine.Meter() as meter:
         engine.sweep(model, pairs, ComponentSpace(Granularity.LAYER, model.shape))
     assert meter.forward_equivalents == pytest.approx(2.625)
+
+
+@settings(max_examples=25, deadline=None, database=None, derandomize=True)
+@given(data=st.data())
+def test_any_sites_positions_and_batches(data):
+    """Random family, sites, positions, direction, lengths and batch size."""
+    model = tiny.subject(data.draw(st.sampled_from(tiny.FAMILIES)), dtype=torch.float64)
+    lengths = data.draw(st.lists(st.integers(6, 10), min_size=1, max_size=3))
+    shots = data.draw(st.integers(0, 3))
+    pairs = random_pairs(model.shape.vocab, lengths, shots=shots, seed=data.draw(st.integers(0, 99)))
+    sites = []
+    for kind in data.draw(st.lists(st.sampled_from(list(SiteKind)), min_size=1, max_size=4)):
+        size = {SiteKind.HEAD: 4, SiteKind.HIDDEN: 40}.get(kind, 24)
+        layer = data.draw(st.integers(0, 2 if kind is SiteKind.RESIDUAL else 1))
+        sites.append(Site(kind, layer, data.draw(st.none() | st.integers(0, size - 1))))
+    positions = data.draw(st.sampled_from(("all", *CLASSES)))
+    run, donor = data.draw(st.permutations(("clean", "counterfactual")))
+    tokens = data.draw(st.integers(1, 200))
+    found = engine.sweep(
+        model, pairs, sites, run=run, donor=donor, positions=positions, batcher=engine.Batcher(model, tokens=tokens)
+    )
+    for row, site in enumerate(sites):
+        for i, pair in enumerate(pairs):
+            reference.assert_equal(found, (row,), i, expected(model, pair, site, positions, run, donor), torch.float64)
