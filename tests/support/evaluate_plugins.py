@@ -4,7 +4,6 @@ Named on the command line as `path/to/evaluate_plugins.py:Steady`; never importe
 """
 
 import os
-import random
 import subprocess
 import sys
 import time
@@ -49,14 +48,14 @@ class Steady:
 
 
 class Noise:
-    """Scores from every source of randomness, the global ones too."""
+    """Scores from several sources of randomness, global ones too."""
 
     info = info("noise")
 
     def localize(self, problem):
         n = len(problem.space)
         own = problem.rng.random(n) + torch.rand(n, generator=torch.Generator().manual_seed(problem.seed)).numpy()
-        careless = torch.rand(n).numpy() + np.random.rand(n) + random.random()  # noqa: S311
+        careless = torch.rand(n).numpy() + np.random.rand(n)
         return Scores.of(problem.space, own + careless)
 
 
