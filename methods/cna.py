@@ -68,15 +68,21 @@ class CNA:
         lens = FrozenLens.of(model, clean.final, self.lens)
         read = engine.read(model, pairs, "clean")
         target = torch.as_tensor(read.top if self.target == "pred" else read.answer_token, device=model.device)
+        conditions = [clean] if contrast is None else [clean, contrast]
+        lens, target = lens.repeated(len(conditions)), target.repeat(len(conditions))
         rows = []
         for layer in range(problem.space.shape.n_layers):
-            values = model.down_weight(layer)
-            importance = lens.importance(clean.base[layer], clean.hidden[layer], values, target)
-            delta = importance
+            base = torch.cat([condition.base[layer] for condition in conditions])
+            hidden = torch.cat([condition.hidden[layer] for condition in conditions])
+            found = lens.importance(base, hidden, model.down_weight(layer), target).split(len(pairs))
+            delta = found[0]
             if contrast is not None:
-                delta = importance - lens.importance(contrast.base[layer], contrast.hidden[layer], values, target)
+                # equal inputs have equal importance: rounding must not rank neurons that the contrast did not reach
+                same_base = (contrast.base[layer] == clean.base[layer]).all(-1, keepdim=True)
+                same = same_base & (contrast.hidden[layer] == clean.hidden[layer])
+                delta = (found[0] - found[1]).masked_fill(same, 0.0)
             if self.rank == "promoters":
-                delta = torch.where((delta > 0) & (importance > 0), delta, 0.0)
+                delta = torch.where((delta > 0) & (found[0] > 0), delta, 0.0)
             rows.append(delta.double().cpu())
             problem.progress(layer + 1, problem.space.shape.n_layers)
         return Scores.of(problem.space, self._aggregate(torch.stack(rows)))

@@ -63,6 +63,10 @@ class FrozenLens:
         weight = weight * gain
         return cls(weight - weight.mean(-1, keepdim=True) if centred else weight, scale)
 
+    def repeated(self, times: int) -> "FrozenLens":
+        """The lens for `times` conditions of the same pairs one after the other: one pass over the vocabulary for all."""
+        return FrozenLens(self.weight, self.scale.repeat(times))
+
     def logprobs(self, h: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair vocab"]:
         """Log softmax of lens(h)."""
         return torch.log_softmax((h.to(self.weight.dtype) @ self.weight.T) / self.scale[:, None], dim=-1)
