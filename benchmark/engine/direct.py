@@ -11,8 +11,9 @@ from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.donors import Donor, Run, source_of
 from arithloc.benchmark.engine.entries import base_sites
 from arithloc.benchmark.engine.packed import Batch, PackedReadings, first_change
+from arithloc.benchmark.engine.packed_receivers import Receivers, received
 from arithloc.benchmark.engine.packed_sweep import Frozen, in_order, swept
-from arithloc.benchmark.engine.positions import LAST
+from arithloc.benchmark.engine.positions import ALL, LAST, mask, selected
 from arithloc.benchmark.engine.readings import Readings
 from arithloc.benchmark.engine.sites import sites_of
 from arithloc.benchmark.models import SubjectModel
@@ -23,6 +24,7 @@ def direct_effect(
     pairs: Sequence[PromptPair],
     space: ComponentSpace,
     *,
+    receivers: Sequence[str] = (),
     frozen: Frozen = "heads",
     run: Run = "clean",
     donor: Donor = "counterfactual",
@@ -36,13 +38,19 @@ def direct_effect(
 
     With attention frozen nothing moves between positions, so a component reaches the logits only from the scored
     position: that is where it is replaced, and the only one that is run: its residual stream passes the MLPs above the
-    sender, while attention adds what it adds in the unpatched run. In a space with position classes a component of a class without the
-    scored position has no direct path and its row is the unpatched run.
+    sender, while attention adds what it adds in the unpatched run. In a space with position classes a component of a
+    class without the scored position has no direct path and its row is the unpatched run.
+
+    With `receivers` the change goes along direct paths to these alone, all of them together, and from there on in any
+    way (path patching, Wang et al. 2022). Then a component is replaced at the positions of its class, or at all
+    positions but the exemplars'.
 
     Args:
         model: the subject model.
         pairs: prompt pairs of any lengths.
         space: node components, or attention and MLP blocks.
+        receivers: queries, keys, values and MLPs by name, as `a4.h0<q>` (k and v count key/value heads) or `m4`; the
+            logits where there are none.
         frozen: `heads` lets the MLPs above the sender see the change (Wang et al. 2022), `all` freezes them too
             (Goldowsky-Dill et al. 2023).
         run: the prompt that is run.
@@ -55,6 +63,7 @@ def direct_effect(
         progress: called with (done, total) sender-pair combinations.
 
     Raises:
+        BadOption: a receiver that the model does not have.
         UnsupportedGranularity: a neuron or edge space.
     """
     if space.granularity not in (Granularity.NODE, Granularity.LAYER):
@@ -62,7 +71,8 @@ def direct_effect(
             f"Expected heads and MLPs, or blocks, as senders, found a {space.granularity} space. Use node or layer."
         )
     senders = sites_of(space)
-    classes = space.classes or (LAST,)
+    classes = space.classes or (ALL if receivers else LAST,)
+    readers = Receivers.named(receivers, model.shape) if receivers else None
     batcher = batcher or Batcher(model)
     whole = list(dict.fromkeys(sender.whole for sender in senders))
     source = source_of(model, donor, whole, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
@@ -80,12 +90,20 @@ def direct_effect(
     )
     order = in_order(model, senders)
 
-    def compute(batch: Batch, part: slice) -> Tensor:
-        touched = torch.ones(len(batch.pairs), 1, dtype=torch.bool, device=model.device)
-        return swept(batch.blocks, batch.donor, [senders[i] for i in order[part]], touched, frozen)
-
     for column, cls in enumerate(classes):
-        reached = [(p.n_tokens - 1,) if cls in (LAST, p.classes[-1]) else () for p in pairs]
-        starts = [first_change(pair, last, run, source) for pair, last in zip(pairs, reached, strict=True)]
+
+        def compute(batch: Batch, part: slice, cls: str = cls) -> Tensor:
+            rows = [senders[i] for i in order[part]]
+            if readers is None:
+                touched = torch.ones(len(batch.pairs), 1, dtype=torch.bool, device=model.device)
+                return swept(batch.blocks, batch.donor, rows, touched, frozen)
+            touched = mask(batch.pairs, cls, model.device)[:, batch.start :]
+            return received(batch.blocks, batch.donor, rows, touched, frozen, readers)
+
+        if readers is None:
+            reached = [(p.n_tokens - 1,) if cls in (LAST, p.classes[-1]) else () for p in pairs]
+        else:
+            reached = [selected(pair, cls) for pair in pairs]
+        starts = [first_change(pair, tokens, run, source) for pair, tokens in zip(pairs, reached, strict=True)]
         readings.fill([i * len(classes) + column for i in order], starts, compute)
     return readings.build()

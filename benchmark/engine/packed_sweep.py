@@ -1,6 +1,6 @@
 """Packed rows of a sweep: each row starts where its site is, and all travel up the model together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -29,6 +29,7 @@ def swept(
     sites: Sequence[Site],
     touched: Bool[Tensor, "pair pos"],
     frozen: Frozen | None = None,
+    note: Callable[[int, Entry, Rows], None] = lambda *_: None,
 ) -> Float[Tensor, "row pair d_model"]:
     """Last residual stream at the last token, with each of `sites` alone replaced.
 
@@ -39,6 +40,7 @@ def swept(
         touched: which tokens are replaced.
         frozen: what keeps the base run's values behind the site; nothing where None. The base run then holds
             `entries.base_sites` of all layers.
+        note: told what attention (`Entry.INPUT`) and the MLP (`Entry.MIDDLE`) of each block read, rows so far.
     """
     model, base = blocks.model, blocks.base.values
     layers = model.shape.n_layers
@@ -68,12 +70,16 @@ def swept(
         # nothing above the last block reads other positions than the last
         left = slice(-1, None) if layer == layers - 1 else slice(None)
         if len(rows):
+            note(layer, Entry.INPUT, rows)
             attended = attention(layer, rows)[:, :, left]
             rows = rows[:, :, left]
+            if model.shape.parallel:
+                note(layer, Entry.MIDDLE, rows)
             rows = rows + attended + mlp(layer, rows) if model.shape.parallel else rows + attended
         rows = rows[:, :, left]
         rows = join(layer, Entry.MIDDLE, rows)
         if len(rows) and not model.shape.parallel:
+            note(layer, Entry.MIDDLE, rows)
             rows = rows + mlp(layer, rows)
         rows = join(layer, Entry.OUTPUT, rows)
     return join(layers, Entry.INPUT, rows)[:, :, -1]

@@ -8,6 +8,7 @@ from support.random_pairs import CLASSES, random_pairs
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import ComponentSpace, Granularity, UnsupportedGranularity
+from arithloc.benchmark.api.errors import BadOption
 
 DTYPES = (torch.float64, torch.float32)
 
@@ -78,3 +79,39 @@ def test_units_and_edges_are_refused():
         engine.direct_effect(
             model, random_pairs(model.shape.vocab, (8,)), ComponentSpace(Granularity.NEURON, model.shape)
         )
+
+
+@pytest.mark.parametrize("frozen", ("heads", "all"))
+@pytest.mark.parametrize("family", ("llama", "mistral", "olmo2", "gemma2", "qwen3"))
+def test_receivers_inside_the_model(family, frozen):
+    """Queries, keys and values of separate projections, and what an MLP writes."""
+    model = tiny.subject(family, dtype=torch.float64, layers=3)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    found = engine.direct_effect(
+        model, pairs, space, receivers=["a1.h2<q>", "a2.h1<k>", "a1.h0<v>", "m1"], frozen=frozen
+    )
+    width = model.shape.d_head
+    q, _, v = (model.blocks[1].get_submodule(path) for path in model.anatomy.qkv)
+    late = model.blocks[2].get_submodule(model.anatomy.qkv[1])
+    receivers = [
+        (q, slice(2 * width, 3 * width)),
+        (v, slice(0, width)),
+        (model.mlp(1), slice(None)),
+        (late, slice(width, 2 * width)),
+    ]
+    for i, pair in enumerate(pairs):
+        donor = reference.run(model, pair.counterfactual_ids)[0]
+        for row, site in enumerate(engine.sites_of(space)):
+            sender = (site.kind.value, site.layer, site.index)
+            rows = reference.touched(pair, "all")
+            logits = reference.receivers_one(model, pair.clean_ids, donor, sender, rows, receivers, frozen)
+            reference.assert_equal(found, (row,), i, reference.readings_of(model, pair, logits), torch.float64)
+
+
+def test_unknown_receivers_are_named():
+    model = tiny.subject("llama")
+    space = ComponentSpace(Granularity.NODE, model.shape)
+    for name in ("a2.h0<q>", "a0.h4<q>", "a0.h2<k>", "m2", "logits"):
+        with pytest.raises(BadOption, match=name):
+            engine.direct_effect(model, random_pairs(model.shape.vocab, (8,)), space, receivers=[name])

@@ -284,3 +284,54 @@ def edges_one(
         other[f"m{layer}"] = donor["mlp", layer]
         stream = stream + donor["mlp", layer] + (attended if s.parallel else 0)
     return model.logits(read("logits")[-1])
+
+
+def receivers_one(
+    model: SubjectModel,
+    run_ids: Sequence[int],
+    donor: dict[Place, Tensor],
+    sender: tuple[str, int, int | None],
+    rows: Sequence[int],
+    receivers: Sequence[tuple[torch.nn.Module, slice]],
+    frozen: str,
+) -> Tensor:
+    """Logits when receivers alone see one sender's change, in three full passes.
+
+    Args:
+        rows: positions at which the sender is replaced.
+        receivers: modules, in the order in which they run, and the columns of their output that are carried over from
+            the pass with frozen paths.
+    """
+    held = run(model, run_ids)[0]
+    changes: dict[Place, Change] = {}
+    for layer in range(model.shape.n_layers):
+        changes["head", layer] = lambda _, v=held["head", layer]: v
+        if frozen == "all":
+            changes["mlp", layer] = lambda _, v=held["mlp", layer]: v
+    kind, layer, index = sender
+    if kind == "head":
+        value = swap(donor["head", layer], rows, columns_of(model, "head", index))(held["head", layer])
+        changes["head", layer] = lambda _: value
+    else:
+        base = held["mlp", layer]
+        changes["mlp", layer] = lambda x: swap(donor["mlp", layer], rows)(base if frozen == "all" else x)
+    carried: list[Tensor] = []
+    handles = [module.register_forward_hook(lambda *a: carried.append(a[2].clone())) for module, _ in receivers]
+    run(model, run_ids, changes)
+    for handle in handles:
+        handle.remove()
+
+    def put(value: Tensor, new: Tensor, columns: slice) -> Tensor:
+        value = value.clone()
+        value[..., columns] = new[..., columns]
+        return value
+
+    handles = [
+        module.register_forward_hook(lambda *a, n=new, c=columns: put(a[2], n, c))
+        for (module, columns), new in zip(receivers, carried, strict=True)
+    ]
+    try:
+        return _run(model, run_ids, {})[1]
+    finally:
+        for handle in handles:
+            handle.remove()
