@@ -8,6 +8,7 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
+from arithloc.benchmark.runner.job import question_text
 from arithloc.benchmark.runner.plan import PlannedCell, Refusal
 from arithloc.benchmark.storage.queries import CellSummary
 from arithloc.benchmark.storage.records import ScoreRecord, Status
@@ -48,7 +49,7 @@ def print_cells(rows: Sequence[CellSummary], tasks: Mapping[str, str], out: Cons
         out.print("* reference row, never ranked")
     failed = [row for row in rows if row.status != Status.OK]
     for row in failed:
-        what = f"{row.title} on {row.task}, {row.model}, {row.granularity}"
+        what = f"{row.title} on {row.task}, {row.model}, {question_text(row.granularity, row.ablation, row.seed)}"
         out.print(f"{row.status}: {what}: {row.error_type}: {row.error_message}", markup=False, soft_wrap=True)
 
 
@@ -91,7 +92,7 @@ def print_plan(
         status = stored.get(job.key)
         table.add_row(
             job.key[:KEY_DIGITS],
-            escape(f"{job.describe()}, {job.ablation}, seed {job.seed}"),
+            escape(job.describe()),
             status.value if status else MISSING,
             "yes" if job.key in due else "no",
         )

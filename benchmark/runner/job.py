@@ -60,7 +60,24 @@ class Job:
 
     def describe(self) -> str:
         """Short name for messages: `mediation on toy-arith, toy-a-base-1, node`."""
-        return f"{self.method} on {self.task}, {self.model}, {self.granularity}"
+        return (
+            f"{self.method} on {self.task}, {self.model}, {question_text(self.granularity, self.ablation, self.seed)}"
+        )
+
+
+def question_text(granularity: str, ablation: str, seed: int) -> str:
+    """Granularity, with ablation and seed where they are not the usual ones.
+
+    Example:
+    >>> question_text("node", "counterfactual", 0), question_text("node", "mean", 3)
+    ('node', 'node, mean ablation, seed 3')
+    """
+    parts = [str(granularity)]
+    if ablation != Ablation.COUNTERFACTUAL:
+        parts.append(f"{ablation} ablation")
+    if seed:
+        parts.append(f"seed {seed}")
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True)
