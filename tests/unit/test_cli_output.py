@@ -140,7 +140,7 @@ def test_without_a_terminal_progress_is_one_line_per_cell():
         display.started(job, "cpu")
         display.progress(job, "localize", 1, 2)
         display.finished(job, Outcome(Status.FAILED, (attempt,), environment))
-    assert out.getvalue() == "[1/2] m on t, toy, node: failed: BadScores: not [finite]\n"
+    assert out.getvalue() == "[1/2] m on t, toy, node, mean ablation: failed: BadScores: not [finite]\n"
 
 
 class Characters:
