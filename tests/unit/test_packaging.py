@@ -116,6 +116,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 
 def test_shape_annotations_are_checked_under_pytest() -> None:
     import numpy as np
+
     from arithloc.benchmark.api import ComponentSpace, Granularity, ModelShape, Scores
 
     space = ComponentSpace(Granularity.NODE, ModelShape(1, 2, 2, 4, 2, 8, 10))
