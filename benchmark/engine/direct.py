@@ -101,7 +101,7 @@ def direct_effect(
             return received(batch.blocks, batch.donor, rows, touched, frozen, readers)
 
         if readers is None:
-            reached = [(p.n_tokens - 1,) if cls in (LAST, p.classes[-1]) else () for p in pairs]
+            reached: list[tuple[int, ...]] = [(p.n_tokens - 1,) if cls in (LAST, p.classes[-1]) else () for p in pairs]
         else:
             reached = [selected(pair, cls) for pair in pairs]
         starts = [first_change(pair, tokens, run, source) for pair, tokens in zip(pairs, reached, strict=True)]
