@@ -60,7 +60,7 @@ SMOLLM2 = Suite(
     name="smollm2",
     summary="One-digit addition and subtraction on SmolLM2-135M-Instruct.",
     methods=BUILT_IN_METHODS,
-    tasks=("addition[shots=1]", "subtraction[shots=1]"),
+    tasks=("addition[shots=1]", "subtraction[chat=true,frames=C0+C1+C2]"),
     models=("smollm2",),
     granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
     effort=Effort(n_discovery=32, n_evaluation=64, n_draws=2000, n_sizes=16),
