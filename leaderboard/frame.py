@@ -135,9 +135,7 @@ def guarded(name: str) -> Iterator[None]:
         st.error(f"This panel could not be drawn. The log of the server has the cause under report {report}.")
 
 
-def choice(
-    label: str, options: Iterable[str], key: str, *, format_func: Callable[[str], str] = md, **more: Any
-) -> str:
+def choice(label: str, options: Iterable[str], key: str, *, format_func: Callable[[str], str] = md, **more: Any) -> str:
     """One of a few values, all in view, the first being the default; its address parameter is `key`."""
     values = list(options)
     chosen = st.segmented_control(

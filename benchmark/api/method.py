@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
 from arithloc.benchmark.api.components import ComponentSpace
 from arithloc.benchmark.api.prompts import PromptPair
 from arithloc.benchmark.api.scores import Scores

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from arithloc.benchmark.api.components import ComponentSpace
-from arithloc.benchmark.api.errors import BadScores
 from jaxtyping import Float, Shaped
 from numpy import ndarray
+
+from arithloc.benchmark.api.components import ComponentSpace
+from arithloc.benchmark.api.errors import BadScores
 
 
 @dataclass(frozen=True, eq=False)

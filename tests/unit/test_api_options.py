@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+
 from arithloc.benchmark.api import Granularity
 from arithloc.benchmark.api.errors import BadOption, UnknownName
 from arithloc.benchmark.api.options import Reference, build, recorded

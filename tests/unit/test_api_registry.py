@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+
 from arithloc.benchmark.api import registry
 from arithloc.benchmark.api.errors import UnknownName, UsageError
 from arithloc.benchmark.api.registry import BrokenPlugin, Plugin, Registry, load_path

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from arithloc.benchmark.api import (
     BadScores,
     ComponentSpace,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from arithloc.benchmark.api import Granularity, MethodInfo, Problem, Scores
 
 __all__ = ["WeightNorm"]
