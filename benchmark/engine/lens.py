@@ -5,7 +5,7 @@ Reference: Yu and Ananiadou, arXiv:2409.14144 (importance score); the frozen sca
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -45,10 +45,11 @@ class FrozenLens:
             kind: `frozen_final`, or `raw` without the final norm.
         """
         dtype = torch.promote_types(model.dtype, torch.float32)
-        weight = model.unembedding.weight.to(dtype)
+        unembedding: Any = model.unembedding
+        weight: Tensor = unembedding.weight.to(dtype)
         final = final.to(dtype)
         if kind == "raw":
-            return cls(weight, torch.ones(final.shape[0], dtype=dtype, device=final.device))
+            return cls(weight, torch.ones(final.shape[0], dtype=dtype, device=weight.device))
         # families differ in gain (g or 1 + g), bias, centring and epsilon: ask a copy of the module itself
         norm = copy.deepcopy(model.final_norm).to(dtype)
         with torch.inference_mode():
@@ -60,8 +61,8 @@ class FrozenLens:
             part = gain * (final - final.mean(-1, keepdim=True) if centred else final)
             # any common factor of the gain is taken up by the scale, which makes the lens exact at `final`
             scale = part.pow(2).sum(-1) / (part * (norm(final) - bias)).sum(-1)
-        weight = weight * gain
-        return cls(weight - weight.mean(-1, keepdim=True) if centred else weight, scale)
+        weight = weight * gain.to(weight.device)
+        return cls(weight - weight.mean(-1, keepdim=True) if centred else weight, scale.to(weight.device))
 
     def repeated(self, times: int) -> "FrozenLens":
         """The lens for `times` conditions of the same pairs one after the other: one pass over the vocabulary for all."""
@@ -69,7 +70,7 @@ class FrozenLens:
 
     def logprobs(self, h: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair vocab"]:
         """Log softmax of lens(h)."""
-        return torch.log_softmax((h.to(self.weight.dtype) @ self.weight.T) / self.scale[:, None], dim=-1)
+        return torch.log_softmax((h.to(self.weight) @ self.weight.T) / self.scale[:, None], dim=-1)
 
     def importance(
         self,
@@ -93,12 +94,13 @@ class FrozenLens:
         dtype = self.weight.dtype
         logp = self.logprobs(base)
         p = logp.exp()
-        amplitude = coefficients.to(dtype) / self.scale[:, None]
-        values = values.to(dtype)
+        amplitude = coefficients.to(self.weight) / self.scale[:, None]
+        values, target = values.to(self.weight), target.to(self.weight.device)
 
         moments = torch.zeros((4, *amplitude.shape), dtype=dtype, device=amplitude.device)
         reach = torch.zeros(values.shape[0], dtype=dtype, device=amplitude.device)
-        for rows in torch.arange(self.weight.shape[0], device=amplitude.device).split(_VOCAB_CHUNK):
+        for first in range(0, self.weight.shape[0], _VOCAB_CHUNK):
+            rows = slice(first, first + _VOCAB_CHUNK)
             u = self.weight[rows] @ values.T
             reach = torch.maximum(reach, u.abs().amax(0))
             power = u
@@ -116,11 +118,11 @@ class FrozenLens:
         power_of_x = amplitude**2 * variance
         exact = (spread**3 * power_of_x + 10 * spread * power_of_x**2) / 120 > _ERROR_BOUND
         units = exact.any(0).nonzero()[:, 0]
-        for chunk in units.split(max(1, 2**26 // self.weight.shape[0])):
+        for chunk in torch.split(units, max(1, 2**26 // self.weight.shape[0])):
             u = self.weight @ values[chunk].T
             for pair in exact[:, chunk].any(1).nonzero()[:, 0].tolist():
                 chosen = exact[pair, chunk].nonzero()[:, 0]
                 shifted = logp[pair, :, None] + amplitude[pair, chunk[chosen]] * u[:, chosen]
                 partition[pair, chunk[chosen]] = torch.logsumexp(shifted, dim=0)
-        u_target = self.weight[target] @ values.T
-        return amplitude * u_target - partition
+        result: Tensor = amplitude * (self.weight[target] @ values.T) - partition
+        return result
