@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arithloc.benchmark.api.registry import model_sources
 from arithloc.benchmark.engine.readings import METRICS
 from arithloc.benchmark.metrics import bootstrap, faithfulness, prefixes, sparsity
 from arithloc.benchmark.metrics.cell import Curves, score_cell
@@ -17,6 +18,7 @@ from arithloc.benchmark.metrics.truth_document import TruthDocument
 from arithloc.benchmark.runner.pairs import MIN_CORRECT
 from arithloc.benchmark.storage.export import Format
 from arithloc.benchmark.storage.records import Status
+from arithloc.tasks.frames import ALIASES, FRAMES
 from arithloc.tasks.grid import Range
 from arithloc.tasks.kinds import Kind
 from arithloc.tasks.rules import Rule
@@ -157,6 +159,19 @@ def test_every_kind_range_and_rule_is_explained() -> None:
     assert {member.value for member in (*Kind, *Range)} | set(KINDS) - {"operands"} <= described
     rules = re.findall(r"^\| (V\d) \|", text_of("tasks"), re.MULTILINE)
     assert rules == sorted(rule.value for rule in Rule)
+
+
+def test_every_frame_is_named() -> None:
+    # `F0` to `F5` names all in between
+    page = text_of("tasks")
+    families = {re.sub(r"\d+$", "", name) for name in FRAMES}
+    assert all(f"`{family}0`" in page or f"`{family}`" in page for family in families)
+    assert set(ALIASES) <= named("tasks")
+
+
+def test_the_toys_of_the_page_are_the_registered_ones() -> None:
+    toys = {name for name, source in model_sources().items() if source.is_toy}
+    assert set(re.findall(r"^\| `(toy-[^`]+)`", text_of("ground-truth"), re.MULTILINE)) == toys
 
 
 def test_every_key_of_a_truth_document_is_named() -> None:
