@@ -8,6 +8,7 @@ from arithloc.benchmark.engine.descent import DIFFERENTIABLE
 from arithloc.benchmark.engine.direct import direct_effect
 from arithloc.benchmark.engine.donors import Donor, Run
 from arithloc.benchmark.engine.edge_gradients import edge_effects
+from arithloc.benchmark.engine.given_values import Given
 from arithloc.benchmark.engine.gradients import gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
@@ -29,6 +30,7 @@ __all__ = [
     "Capture",
     "Donor",
     "FrozenLens",
+    "Given",
     "Intervention",
     "Meter",
     "Readings",

@@ -13,6 +13,7 @@ from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.donors import Donor, Source, source_of
 from arithloc.benchmark.engine.forward import Edit
+from arithloc.benchmark.engine.given_values import captured, check_capture
 from arithloc.benchmark.engine.positions import ALL, Positions, mask, selected
 from arithloc.benchmark.engine.sites import Site, check
 from arithloc.benchmark.models import SubjectModel
@@ -76,7 +77,8 @@ def _edit(
     site, value = intervention.site, intervention.value
     batch = [pairs[i] for i in chosen]
     if isinstance(value, Capture):
-        donor = _placed(model, pairs, chosen, intervention, value)
+        check_capture(value, site, {i: selected(pairs[i], intervention.positions) for i in chosen})
+        donor = captured(value, site, chosen, batch[0].n_tokens).to(model.device)
     elif isinstance(value, Tensor):
         donor = value[list(chosen)].to(model.device, model.dtype).unsqueeze(1)
     else:
@@ -95,22 +97,3 @@ def _edit(
 
 def _where(touched: Bool[Tensor, "pair pos"], donor: Tensor, activation: Tensor) -> Tensor:
     return torch.where(touched.view(*touched.shape, *[1] * (activation.ndim - 2)), donor, activation)
-
-
-def _placed(
-    model: SubjectModel, pairs: Sequence[PromptPair], chosen: Sequence[int], intervention: Intervention, donor: Capture
-) -> Tensor:
-    """The captured values at their own positions, (pair, pos, *width); zeros where nothing is replaced."""
-    rows = []
-    for i in chosen:
-        wanted = selected(pairs[i], intervention.positions)
-        if intervention.site not in donor.values or not set(wanted) <= set(donor.positions[i]):
-            raise BadOption(
-                f"Expected a capture of {intervention.site} that holds the positions {wanted} of pair {i}. "
-                "Capture the same site and positions from the same pairs."
-            )
-        value = donor.values[intervention.site][i]
-        row = value.new_zeros(pairs[i].n_tokens, *value.shape[1:])
-        row[list(donor.positions[i])] = value
-        rows.append(row)
-    return torch.stack(rows).to(model.device)

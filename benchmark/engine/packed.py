@@ -13,6 +13,7 @@ from arithloc.benchmark.engine.batching import Batcher, grouped, kept_tokens
 from arithloc.benchmark.engine.blocks import ATTENTION_TOKENS, Blocks
 from arithloc.benchmark.engine.donors import Run, RunSource, Source
 from arithloc.benchmark.engine.entries import Values
+from arithloc.benchmark.engine.given_values import GivenSource
 from arithloc.benchmark.engine.positions import first_difference
 from arithloc.benchmark.engine.readings import Readings, ReadingsBuilder, Reducer
 from arithloc.benchmark.engine.runs import PairRuns
@@ -38,7 +39,7 @@ class Batch:
     donor: Values
 
 
-def first_change(pair: PromptPair, touched: Sequence[int], run: Run, source: Source) -> int:
+def first_change(pair: PromptPair, touched: Sequence[int], run: Run, source: Source | GivenSource) -> int:
     """First of the `touched` tokens, ascending, at which base run and donor can differ; the length if there is none."""
     first = 0
     if isinstance(source, RunSource):
@@ -69,7 +70,7 @@ class PackedReadings:
         n_rows: int,
         *,
         run: Run,
-        source: Source,
+        source: Source | GivenSource,
         base_sites: Sequence[Site],
         donor_sites: Sequence[Site],
         batcher: Batcher,
@@ -141,7 +142,7 @@ class PackedReadings:
 
         def work(part: slice) -> None:
             chosen = members[part]
-            batch, reducer = self._batch([self.pairs[i] for i in chosen], start)
+            batch, reducer = self._batch(chosen, start)
 
             def pack(part: slice) -> None:
                 residual = compute(batch, part)
@@ -154,15 +155,17 @@ class PackedReadings:
 
         self.batcher.run(len(members), length + self._kept * n, work)
 
-    def _batch(self, pairs: list[PromptPair], start: int) -> tuple[Batch, Reducer]:
+    def _batch(self, chosen: Sequence[int], start: int) -> tuple[Batch, Reducer]:
+        pairs = [self.pairs[i] for i in chosen]
+        source = self.source.of(chosen) if isinstance(self.source, GivenSource) else self.source
         kept: dict[Run, Sequence[Site]] = {self.run: self.base_sites}
-        if isinstance(self.source, RunSource):
-            kept[self.source.run] = list(dict.fromkeys([*kept.get(self.source.run, ()), *self.donor_sites]))
+        if isinstance(source, RunSource):
+            kept[source.run] = list(dict.fromkeys([*kept.get(source.run, ()), *self.donor_sites]))
         runs = PairRuns(self.model, pairs, start, **kept)
-        if isinstance(self.source, RunSource):
-            donor = runs[self.source.run].values
+        if isinstance(source, RunSource):
+            donor = runs[source.run].values
         else:
-            donor = self.source(pairs, self.donor_sites, start)
+            donor = source(pairs, self.donor_sites, start)
         blocks = Blocks(self.model, runs[self.run], pairs[0].n_tokens)
         return Batch(pairs, start, blocks, donor), Reducer(pairs, runs.clean.logits)
 

@@ -1,14 +1,16 @@
 """The effect of patching each component alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from arithloc.benchmark.api import ComponentSpace, Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher
-from arithloc.benchmark.engine.donors import Donor, Run, source_of
+from arithloc.benchmark.engine.donors import Donor, Run, Source, source_of
 from arithloc.benchmark.engine.entries import base_sites
+from arithloc.benchmark.engine.given_values import Given, GivenSource
 from arithloc.benchmark.engine.packed import Batch, PackedReadings, first_change
 from arithloc.benchmark.engine.packed_sweep import in_order, swept
 from arithloc.benchmark.engine.positions import ALL, Positions, mask, selected
@@ -23,7 +25,7 @@ def sweep(
     space: ComponentSpace | Sequence[Site],
     *,
     run: Run = "counterfactual",
-    donor: Donor = "clean",
+    donor: Donor | Given = "clean",
     positions: Positions = ALL,
     reference: Sequence[PromptPair] | None = None,
     seed: int = 0,
@@ -43,7 +45,8 @@ def sweep(
         pairs: prompt pairs of any lengths.
         space: the components, or any sites (residual, writes, heads, hidden units, coordinates).
         run: the prompt that is run.
-        donor: where the replacement comes from.
+        donor: where the replacement comes from: a run, an ablation, a `Capture` of the same pairs that holds the sites
+            (or their whole sites) at all replaced positions, or for each site a tensor (pair, *width).
         positions: `all` (all but the exemplars'), `last`, a position class, or token indices.
         reference: prompts of the mean ablation, and of `resample`.
         seed: of `resample`.
@@ -63,7 +66,12 @@ def sweep(
         check(site, model.shape)
     batcher = batcher or Batcher(model)
     whole = list(dict.fromkeys(site.whole for site in sites))
-    source = source_of(model, donor, whole, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
+    source: Source | GivenSource
+    if isinstance(donor, Capture | Mapping):
+        wanted = [sorted({t for cls in classes for t in selected(pair, cls)}) for pair in pairs]
+        source = GivenSource(model, donor, sites, pairs=pairs, wanted=wanted)
+    else:
+        source = source_of(model, donor, whole, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
     readings = PackedReadings(
         model,
         pairs,

@@ -104,6 +104,71 @@ def test_ablations_as_donors(family, ablation):
             reference.assert_equal(found, (row,), i, values, torch.float64)
 
 
+@pytest.mark.parametrize("family", ("qwen2", "gptj", "gemma2"))
+def test_given_tensors_as_donors(family):
+    """One vector per pair and site; the same prompts come twice with different vectors."""
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
+    pairs = [*pairs, pairs[0]]
+    generator = torch.Generator().manual_seed(8)
+    draw = {
+        Site(SiteKind.HEAD, 0): (4, model.shape.d_head),
+        Site(SiteKind.HEAD, 1, 2): (model.shape.d_head,),
+        Site(SiteKind.MLP, 0): (24,),
+        Site(SiteKind.RESIDUAL, 1, 5): (),
+        Site(SiteKind.HIDDEN, 1, 3): (),
+    }
+    given = {site: torch.randn(3, *size, generator=generator, dtype=torch.float64) for site, size in draw.items()}
+    sites = [Site(SiteKind.HEAD, 0, 1), *draw]
+    found = engine.sweep(
+        model, pairs, sites, run="clean", donor=given, positions="operand1", batcher=engine.Batcher(model, tokens=30)
+    )
+    for i, pair in enumerate(pairs):
+        for row, site in enumerate(sites):
+            columns = reference.columns_of(model, site.kind.value, site.index)
+            value = given[site if site in given else site.whole][i]
+            value = value[site.index] if site not in given else value
+            activation = reference.run(model, pair.clean_ids)[0][site.kind.value, site.layer].clone()
+            activation[:, columns] = value.flatten()
+            donor = {(site.kind.value, site.layer): activation}
+            values = expected(model, pair, site, "operand1", "clean", donor)
+            reference.assert_equal(found, (row,), i, values, torch.float64)
+
+
+def test_a_capture_as_donor_equals_the_run_it_is_of():
+    model = tiny.subject("llama", dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (8, 7, 8), shots=1)
+    space = ComponentSpace(Granularity.NODE, model.shape, classes=("operand1", "last"))
+    sites = engine.sites_of(space)
+    by_run = engine.sweep(model, pairs, space, run="clean", donor="counterfactual")
+    whole = list({site.whole: None for site in sites})
+    for captured in (sites, whole):
+        donor = engine.capture(model, pairs, captured, "counterfactual", "all")
+        found = engine.sweep(model, pairs, space, run="clean", donor=donor)
+        np.testing.assert_allclose(found.answer, by_run.answer, rtol=0, atol=1e-12)
+    patched = engine.sweep(model, pairs, [Site(SiteKind.MLP, 1)], run="clean", donor=donor, positions="last")
+    intervention = engine.Intervention(Site(SiteKind.MLP, 1), donor, "last")
+    np.testing.assert_allclose(patched.answer[0], engine.patch(model, pairs, [intervention]).answer, rtol=0, atol=1e-12)
+
+
+def test_wrong_given_donors_are_named():
+    model = tiny.subject("llama")
+    pairs = random_pairs(model.shape.vocab, (8, 7))
+    site, head = Site(SiteKind.MLP, 1), Site(SiteKind.HEAD, 0)
+    with pytest.raises(BadOption, match="found no tensor"):
+        engine.sweep(model, pairs, [site], donor={head: torch.zeros(2, 4, 8)})
+    with pytest.raises(BadOption, match=r"\(2, 24\) for .*found \(3, 24\)"):
+        engine.sweep(model, pairs, [site], donor={site: torch.zeros(3, 24)})
+    donor = engine.capture(model, pairs, [site], "clean", "last")
+    with pytest.raises(BadOption, match="Capture the same"):
+        engine.sweep(model, pairs, [site], donor=donor)
+    with pytest.raises(BadOption, match="pair 1"):
+        engine.sweep(model, pairs, [site], donor=engine.capture(model, pairs[:1], [site], "clean", "all"))
+    both = {head: torch.zeros(2, 4, 8), Site(SiteKind.HEAD, 0, 1): torch.ones(2, 8)}
+    with pytest.raises(BadOption, match="as a whole and in parts"):
+        engine.sweep(model, pairs, [head, Site(SiteKind.HEAD, 0, 1)], donor=both)
+
+
 def test_patching_with_itself_changes_nothing():
     model = tiny.subject("gemma2", dtype=torch.float64)
     pairs = random_pairs(model.shape.vocab, (8, 7))
