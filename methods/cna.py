@@ -56,7 +56,7 @@ class CNA:
     )
 
     def localize(self, problem: Problem) -> Scores:
-        """Scores every MLP hidden unit; two forwards per pair and one pass over the unembedding per block."""
+        """Scores every MLP hidden unit; three forwards per pair and one pass over the unembedding per block."""
         model, pairs = problem.model, problem.pairs
         if model.mlp_write(0) is not model.mlp(0) or model.logit_softcap is not None:
             raise UnsupportedArchitecture(

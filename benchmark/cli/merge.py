@@ -16,6 +16,9 @@ def merge(
         Prefer | None, typer.Option(help="Which of two results for one cell to keep where they differ.")
     ] = None,
     results: Annotated[Path | None, typer.Option(help="Folder of tensors and logs of the target.")] = None,
+    source_results: Annotated[
+        Path | None, typer.Option(help="Folder of tensors and logs of the sources, where they are servers.")
+    ] = None,
 ) -> int:
     """Merge databases, as of the parts of a run on several machines. Sources are only read."""
     from arithloc.benchmark.storage import merge as merging
@@ -24,7 +27,7 @@ def merge(
     out = Console(highlight=False)
     with Repository.open(target, results) as receiver:
         for name in sources:
-            with Repository.open(name, read_only=True) as source:
+            with Repository.open(name, source_results, read_only=True) as source:
                 done = merging.merge(receiver, source, prefer)
             out.print(
                 f"{name}: {done.added} cells added, {done.replaced} replaced, {done.kept} kept, {done.disputed} disputed.",

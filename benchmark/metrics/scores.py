@@ -78,8 +78,9 @@ def level_estimates(context: CellContext, recovery: Recovery, prefix: str) -> li
         "empty": (recovery.empty, recovery.empty_replicates),
         "effect": (recovery.full - recovery.empty, recovery.full_replicates - recovery.empty_replicates),
     }
+    direction: Literal["higher", "lower"] = "lower" if recovery.name == "kl" else "higher"
     return [
-        context.estimate(f"{prefix}_{name}", value, replicates, rule="none", unit=recovery.name)
+        context.estimate(f"{prefix}_{name}", value, replicates, rule="none", direction=direction, unit=recovery.name)
         for name, (value, replicates) in levels.items()
     ]
 

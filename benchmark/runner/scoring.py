@@ -210,17 +210,5 @@ def score_record(estimate: Estimate, cautions: tuple[str, ...] = ()) -> ScoreRec
 
 def curve_point(point: CurveEstimate) -> CurvePoint:
     """A circuit of a curve as it is stored."""
-    return CurvePoint(
-        curve=point.curve,
-        ranking_rule=RankingRule(point.ranking_rule),
-        i=point.i,
-        n_components=point.n_components,
-        size=point.size,
-        nominal=point.nominal,
-        m=point.m,
-        f=point.f,
-        f_low=point.f_low,
-        f_high=point.f_high,
-        accuracy=point.accuracy,
-        kl=point.kl,
-    )
+    values = asdict(point)
+    return CurvePoint(**{**values, "ranking_rule": RankingRule(point.ranking_rule)})

@@ -74,6 +74,6 @@ def check_local(folder: Path, mounts: dict[str, str] | None = None) -> str:
     if is_network(kind):
         raise NetworkFilesystem(
             f"Expected a local disk for the results database, found {kind} at {folder}, which cannot lock SQLite files. "
-            "Put --db on a local disk, name a PostgreSQL server, or run with --shard and merge the parts."
+            "Put --db on a local disk, name a PostgreSQL server, or join databases of several machines with bench merge."
         )
     return kind

@@ -94,8 +94,12 @@ def test_the_stored_curve_is_what_the_engine_gives_for_the_pruned_prefixes(bench
     values = engine.circuit_forward(
         model, pairs.evaluation, space, circuits, ablation, reference=pairs.discovery
     ).metric("logit_diff")
-    full = engine.read(model, pairs.evaluation).metric("logit_diff").mean()
-    empty = values[0].mean()
+    each_full, each_empty = engine.read(model, pairs.evaluation).metric("logit_diff"), values[0]
+    full, empty = each_full.mean(), each_empty.mean()
+    bounded = 1 - np.minimum(np.abs(values - each_full) / np.abs(each_full - each_empty), 1)
+    recovery_by_size = {
+        round(float(size), 9): float(b.mean()) for size, b in zip(circuit_size(space, circuits), bounded, strict=True)
+    }
     by_size = {
         round(float(size), 9): float(m.mean()) for size, m in zip(circuit_size(space, circuits), values, strict=True)
     }
@@ -104,6 +108,8 @@ def test_the_stored_curve_is_what_the_engine_gives_for_the_pruned_prefixes(bench
         expected = by_size[round(point.size, 9)]
         assert point.m == pytest.approx(expected, abs=1e-9)
         assert point.f == pytest.approx((expected - empty) / (full - empty), abs=1e-9)
+        assert point.b == pytest.approx(recovery_by_size[round(point.size, 9)], abs=1e-9)
+        assert None not in (point.accuracy, point.kl, point.f_accuracy, point.f_kl)
     assert score(result, "metric_full").value == pytest.approx(full, abs=1e-9)
     assert score(result, "metric_empty").value == pytest.approx(empty, abs=1e-9)
     assert ("cpr" in {s.name for s in result.scores}) == (ablation is Ablation.COUNTERFACTUAL)

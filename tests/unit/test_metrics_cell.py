@@ -169,6 +169,11 @@ def test_secondary_metrics_are_added():
     assert estimates["faithfulness_area_kl"].value == pytest.approx(slow_area(f), abs=1e-12)
     assert estimates["kl_empty"].value == pytest.approx(kl.empty.mean())
     assert estimates["accuracy_effect"].value == pytest.approx(accuracy.full.mean())
+    assert [estimates[f"{name}_empty"].direction for name in ("metric", "accuracy", "kl")] == [
+        "higher",
+        "higher",
+        "lower",
+    ]
     point = next(p for p in scores.curve if p.curve == "kept" and p.i == 1)
     assert point.accuracy == pytest.approx(accuracy.kept[1].mean())
     assert point.kl == pytest.approx(kl.kept[1].mean())

@@ -68,7 +68,7 @@ def test_local_file_systems(kind):
 
 
 def test_a_network_disk_is_refused_by_name_with_ways_out(tmp_path):
-    with pytest.raises(NetworkFilesystem, match=r"found nfs4 at .*--db.*PostgreSQL.*--shard") as caught:
+    with pytest.raises(NetworkFilesystem, match=r"found nfs4 at .*--db.*PostgreSQL.*bench merge") as caught:
         check_local(tmp_path / "not" / "yet", {"/": "ext4", str(tmp_path.resolve()): "nfs4"})
     assert caught.value.exit_code == 2
 
