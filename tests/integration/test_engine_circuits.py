@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import reference, tiny
 from support.random_pairs import CLASSES, random_pairs
 
@@ -132,3 +134,27 @@ def test_wrong_input_is_named():
     renamed = [replace(p, classes=tuple(c.replace("operator", "sign") for c in p.classes)) for p in pairs]
     with pytest.raises(TooFewPairs, match="class 'operator'"):
         engine.circuit_forward(model, pairs, space, ~kept, Ablation.MEAN, reference=renamed)
+
+
+@settings(max_examples=8, deadline=None, database=None, derandomize=True)
+@given(data=st.data())
+def test_any_circuits_lengths_classes_and_batches(data):
+    """Random family, granularity, classes, ablation, circuits, lengths, exemplars and batch size."""
+    model = tiny.subject(data.draw(st.sampled_from(("qwen2", "gpt_neox", "gemma2"))), dtype=torch.float64)
+    lengths = data.draw(st.lists(st.integers(6, 9), min_size=1, max_size=3))
+    shots, seed = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 99))
+    pairs = random_pairs(model.shape.vocab, lengths, shots=shots, seed=seed)
+    others = random_pairs(model.shape.vocab, [*lengths, *lengths, 7], shots=shots, seed=seed + 100)
+    granularity = data.draw(st.sampled_from((Granularity.LAYER, Granularity.NODE, Granularity.NEURON)))
+    classes = tuple(c for c in CLASSES if data.draw(st.booleans()))
+    space = ComponentSpace(granularity, model.shape, classes=classes)
+    rng = np.random.default_rng(seed)
+    kept = np.array([rng.random(len(space)) < p for p in data.draw(st.lists(st.floats(0, 1), min_size=1, max_size=3))])
+    ablation = data.draw(st.sampled_from(list(Ablation)))
+    batcher = engine.Batcher(model, tokens=data.draw(st.integers(1, 200)))
+    found = engine.circuit_forward(model, pairs, space, kept, ablation, reference=others, seed=4, batcher=batcher)
+    for i, pair in enumerate(pairs):
+        donor = donor_of(model, pair, ablation, others, pairs)
+        for row, circuit in enumerate(kept):
+            logits = reference.circuit_one(model, pair, outside(space, circuit), donor)
+            reference.assert_equal(found, (row,), i, reference.readings_of(model, pair, logits), torch.float64)

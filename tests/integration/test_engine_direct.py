@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import reference, tiny
 from support.random_pairs import CLASSES, random_pairs
 
@@ -115,3 +117,34 @@ def test_unknown_receivers_are_named():
     for name in ("a2.h0<q>", "a0.h4<q>", "a0.h2<k>", "m2", "logits"):
         with pytest.raises(BadOption, match=name):
             engine.direct_effect(model, random_pairs(model.shape.vocab, (8,)), space, receivers=[name])
+
+
+@settings(max_examples=10, deadline=None, database=None, derandomize=True)
+@given(data=st.data())
+def test_any_senders_lengths_directions_and_batches(data):
+    """Random family, granularity, freezing, direction, lengths, exemplars and batch size; to the logits and to an MLP."""
+    model = tiny.subject(data.draw(st.sampled_from(("llama", "gptj", "gemma2"))), dtype=torch.float64)
+    lengths = data.draw(st.lists(st.integers(6, 9), min_size=1, max_size=3))
+    pairs = random_pairs(
+        model.shape.vocab, lengths, shots=data.draw(st.integers(0, 3)), seed=data.draw(st.integers(0, 99))
+    )
+    to_mlp, frozen = data.draw(st.booleans()), data.draw(st.sampled_from(("heads", "all")))
+    granularity = Granularity.NODE if to_mlp else data.draw(st.sampled_from((Granularity.NODE, Granularity.LAYER)))
+    run, donor = data.draw(st.permutations(("clean", "counterfactual")))
+    cls = data.draw(st.sampled_from(("all", *CLASSES))) if to_mlp else "last"
+    space = ComponentSpace(granularity, model.shape, classes=(cls,) if cls in CLASSES else ())
+    sites = engine.sites_of(ComponentSpace(granularity, model.shape))
+    options = {"receivers": ["m1"]} if to_mlp else {}
+    batcher = engine.Batcher(model, tokens=data.draw(st.integers(1, 200)))
+    found = engine.direct_effect(model, pairs, space, frozen=frozen, run=run, donor=donor, batcher=batcher, **options)
+    for i, pair in enumerate(pairs):
+        ids = {"clean": pair.clean_ids, "counterfactual": pair.counterfactual_ids}
+        values = reference.run(model, ids[donor])[0]
+        for row, site in enumerate(sites):
+            sender = (site.kind.value, site.layer, site.index)
+            if to_mlp:
+                rows, receivers = reference.touched(pair, cls), [(model.mlp(1), slice(None))]
+                logits = reference.receivers_one(model, ids[run], values, sender, rows, receivers, frozen)
+            else:
+                logits = reference.direct_one(model, ids[run], values, [sender], frozen)
+            reference.assert_equal(found, (row,), i, reference.readings_of(model, pair, logits), torch.float64)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import reference, tiny
 from support.random_pairs import CLASSES, random_pairs
 
@@ -14,8 +16,8 @@ MIXED = ("gemma2", "gemma3_text", "olmo2")
 FAMILIES = tuple(family for family in tiny.FAMILIES if family not in MIXED)
 
 
-def compare(model, space, pairs, kept, ablation=Ablation.COUNTERFACTUAL, others=None, dtype=torch.float64):
-    found = engine.circuit_forward(model, pairs, space, kept, ablation, reference=others)
+def compare(model, space, pairs, kept, ablation=Ablation.COUNTERFACTUAL, others=None, dtype=torch.float64, **options):
+    found = engine.circuit_forward(model, pairs, space, kept, ablation, reference=others, **options)
     columns = {name: i for i, name in enumerate(space.names)}
     for i, pair in enumerate(pairs):
         if ablation is Ablation.MEAN:
@@ -105,3 +107,20 @@ def test_heads_behind_a_norm_are_refused_by_name(family):
     pairs = random_pairs(model.shape.vocab, (8,))
     with pytest.raises(UnsupportedArchitecture, match=family):
         engine.circuit_forward(model, pairs, space, np.ones((1, len(space)), dtype=bool), Ablation.COUNTERFACTUAL)
+
+
+@settings(max_examples=6, deadline=None, database=None, derandomize=True)
+@given(data=st.data())
+def test_any_edges_lengths_classes_and_batches(data):
+    """Random family, classes, ablation, circuits, lengths, exemplars and batch size."""
+    model = tiny.subject(data.draw(st.sampled_from(("qwen2", "gpt_neox"))), dtype=torch.float64)
+    lengths = data.draw(st.lists(st.integers(6, 8), min_size=1, max_size=2))
+    shots, seed = data.draw(st.integers(0, 2)), data.draw(st.integers(0, 99))
+    pairs = random_pairs(model.shape.vocab, lengths, shots=shots, seed=seed)
+    others = random_pairs(model.shape.vocab, [*lengths, 7], shots=shots, seed=seed + 100)
+    classes = tuple(c for c in CLASSES[:-1] if data.draw(st.booleans()))
+    space = ComponentSpace(Granularity.EDGE, model.shape, classes=(*classes, "last") if classes else ())
+    kept = np.random.default_rng(seed).random((1, len(space))) < data.draw(st.floats(0, 1))
+    ablation = data.draw(st.sampled_from((Ablation.COUNTERFACTUAL, Ablation.MEAN)))
+    batcher = engine.Batcher(model, tokens=data.draw(st.integers(1, 200)))
+    compare(model, space, pairs, kept, ablation, others, batcher=batcher)
