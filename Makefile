@@ -14,8 +14,8 @@ export ARITHLOC_CHROMIUM
 evaluate: $(VENV)/.installed  ## the quick suite: shipped toy circuits, every built-in method
 	$(BIN)/bench evaluate
 
-test: $(VENV)/.installed-test smollm2  ## the tests, the one on a real model included
-	$(BIN)/python -m pytest -q
+test: $(VENV)/.installed-test smollm2  ## the tests, those on a real model included; one process per core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile $(PYTEST_OPTIONS)
 
 check: format-check lint types imports test  ## everything that CI checks
 
