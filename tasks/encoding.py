@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from arithloc.benchmark.api import SHOT, TokenizerMismatch
-from arithloc.tasks.layout import Layout, is_blank, text_ids
+from arithloc.tasks.layout import Layout, is_blank, text_ids, tokenized
 from arithloc.tasks.questions import BOS, EARLY, LATE, Piece, Question
 from arithloc.tasks.rules import Encoded, Rule
 
@@ -49,8 +49,8 @@ class Encoder:
             return []
         prompts = [layout.prompt(question) for question, layout in zip(questions, layouts, strict=True)]
         wholes = [p + x.separator + q.answer for p, x, q in zip(prompts, layouts, questions, strict=True)]
-        batch = self.tokenizer(prompts, add_special_tokens=False, return_offsets_mapping=True)
-        whole_ids = self.tokenizer(wholes, add_special_tokens=False)["input_ids"]
+        batch = tokenized(self.tokenizer, prompts, offsets=True)
+        whole_ids = tokenized(self.tokenizer, wholes)["input_ids"]
         out: list[Encoded | Rule] = []
         for question, layout, prompt, ids, offsets, whole in zip(
             questions, layouts, prompts, batch["input_ids"], batch["offset_mapping"], whole_ids, strict=True
@@ -63,7 +63,7 @@ class Encoder:
         prompt = layout.prompt(probe)
         prompt_ids = text_ids(self.tokenizer, prompt)
         n = len(prompt_ids)
-        whole = self.tokenizer([prompt + layout.separator + a for a in answers], add_special_tokens=False)["input_ids"]
+        whole = tokenized(self.tokenizer, [prompt + layout.separator + a for a in answers])["input_ids"]
         return {
             answer: tuple(ids[n:])
             for answer, ids in zip(answers, whole, strict=True)

@@ -120,8 +120,27 @@ def front_ids(tokenizer: Any, bos: Bos) -> tuple[int, ...]:
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Ids of a text without any special token added."""
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """Ids of a text without any special token added.
+
+    Raises:
+        TokenizerMismatch: as `tokenized`.
+    """
+    return list(tokenized(tokenizer, [text])["input_ids"][0])
+
+
+def tokenized(tokenizer: Any, texts: Sequence[str], *, offsets: bool = False) -> Any:
+    """What a tokenizer returns for texts without any special token added.
+
+    Raises:
+        TokenizerMismatch: it has no token for some character, and none for unknown text either.
+    """
+    try:
+        return tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=offsets)
+    except Exception as error:  # fast tokenizers raise plain Exceptions
+        raise TokenizerMismatch(
+            f"Expected a tokenizer that has tokens for texts like {texts[0]!r}, found one that has not ({error}). "
+            "Use a task that is made for this model, or another model."
+        ) from error
 
 
 def is_blank(tokenizer: Any, token: int) -> bool:
