@@ -1,0 +1,101 @@
+"""Wall time, processor time and peak memory of a call, and the matrix product rate of the machine."""
+
+import ctypes
+import gc
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call took.
+
+    Attributes:
+        seconds: on the clock.
+        cpu: processor seconds of all threads; on a busy machine steadier than the clock.
+        peak: largest resident memory during the call, less that before it, bytes.
+    """
+
+    seconds: float
+    cpu: float
+    peak: int
+
+    def scaled(self, factor: float) -> "Cost":
+        """The cost of `factor` times as many equal calls, one after the other."""
+        return Cost(self.seconds * factor, self.cpu * factor, self.peak)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.seconds + other.seconds, self.cpu + other.cpu, max(self.peak, other.peak))
+
+    def lower(self, other: "Cost") -> "Cost":
+        """Each figure's smaller value of two measurements of the same call."""
+        return Cost(min(self.seconds, other.seconds), min(self.cpu, other.cpu), min(self.peak, other.peak))
+
+
+Call = Callable[[], tuple[Any, Cost]]
+"""Runs something that measures itself."""
+
+
+def measured(call: Callable[[], Any]) -> tuple[Any, Cost]:
+    """Result and cost of one call; Linux with glibc only, because of the peak."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    before = _memory("VmRSS")
+    _CLEAR.write_text("5")  # the peak starts again from what is resident now
+    start, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    return result, Cost(seconds, used, max(0, _memory("VmHWM") - before))
+
+
+def _memory(field: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def rounds(calls: Mapping[str, Call], repeats: int) -> dict[str, tuple[Any, Cost]]:
+    """Lowest cost of each call over several rounds; within a round every call has its turn, so load hits all alike."""
+    found: dict[str, tuple[Any, Cost]] = {}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            result, cost = call()
+            found[name] = (result, cost if name not in found else cost.lower(found[name][1]))
+    return found
+
+
+def matmul_rate(rows: int = 2048, inner: int = 2048, columns: int = 2048, *, repeats: int = 10) -> float:
+    """Best rate of a float32 matrix product, operations per second (a multiplication and an addition count two)."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(rows, inner, generator=generator), torch.randn(inner, columns, generator=generator)
+    torch.mm(a, b)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    return 2 * rows * inner * columns / min(times)
+
+
+def machine(threads: int) -> str:
+    """One line that says where a table was measured."""
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {threads} threads, torch {torch.__version__}, float32; "
+        f"load average at the start {load:.1f}"
+    )
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column to the left and the others to the right."""
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])

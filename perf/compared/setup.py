@@ -1,0 +1,158 @@
+"""Command line and models of the comparisons."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.utils import logging
+
+from arithloc.benchmark.api import ComponentSpace, Granularity, PromptPair
+from arithloc.benchmark.engine import Readings
+from arithloc.benchmark.models import SubjectModel, default_cache, load
+from compared import measure
+from compared.hooked import CachedHooks, Hooked, Hooks, Lens
+from compared.measure import MIB, Cost
+from compared.prompts import PROMPTS, prompts, shared
+
+LIBRARIES = {"transformer_lens": "TransformerLens", "pyvene": "pyvene", "nnsight": "nnsight"}
+TOLERANCE = 1e-3
+"""Logit differences of two libraries may differ by this much in float32."""
+HEADER = ["prompts", "library", "s", "CPU s", "x time", "x CPU", "MiB", "largest difference"]
+
+
+@dataclass
+class Setup:
+    """The model in every library, loaded when it is first used.
+
+    Attributes:
+        pairs: how many.
+        threads: of torch.
+        sites: sites that a library which runs the whole model for each is asked about; 0 for all.
+        repeats: rounds, of which the best counts.
+        model_name: registered name or folder.
+        names: prompts to use instead of the comparison's own.
+    """
+
+    pairs: int
+    threads: int
+    sites: int
+    repeats: int
+    model_name: str
+    names: list[str]
+
+    @cached_property
+    def model(self) -> SubjectModel:
+        """The model in arithloc, also what plain hooks, pyvene and nnsight run."""
+        return load(self.model_name)
+
+    @cached_property
+    def lens(self) -> Lens | None:
+        """TransformerLens with its own copy of the weights, if it is installed."""
+        if not self.has("transformer_lens"):
+            return None
+        lens = Lens(default_cache() / "models" / self.model_name)
+        with torch.inference_mode():
+            lens.logits(torch.zeros(1, 2, dtype=torch.long), {})  # reads the weights from the disk
+        return lens
+
+    def has(self, library: str) -> bool:
+        """Whether a library is installed."""
+        return find_spec(library) is not None
+
+    def hooked(self, *, last: bool = False) -> list[Hooked]:
+        """The libraries that run functions on activations; keys kept by hand only help at the last token."""
+        found: list[Hooked] = [Hooks(self.model)]
+        if self.lens is not None:
+            found.insert(0, self.lens)
+        return [*found, CachedHooks(self.model)] if last else found
+
+    def space(self, granularity: Granularity) -> ComponentSpace:
+        """Components of the model."""
+        return ComponentSpace(granularity, self.model.shape)
+
+    def prompts(self, name: str) -> list[PromptPair]:
+        """The pairs of a kind of prompt."""
+        return prompts(name, self.model.tokenizer, self.pairs)
+
+    def described(self) -> str:
+        """Where and with what a table is measured."""
+        missing = [name for library, name in LIBRARIES.items() if not self.has(library)]
+        note = f"; not installed: {', '.join(missing)}" if missing else ""
+        return (
+            f"{measure.machine(self.threads)}. {self.model_name}, {self.pairs} pairs; best of {self.repeats} rounds; "
+            f"other libraries on {self.sites or 'all'} sites, scaled to all{note}."
+        )
+
+
+def label(name: str, pairs: list[PromptPair]) -> str:
+    """A kind of prompt with its length and how many first tokens all prompts share."""
+    return f"{name}, {pairs[0].n_tokens} tokens, {shared(pairs)} shared"
+
+
+def rows_of(prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence[int] | None = None) -> list[list[str]]:
+    """One line for each library, ratios to the first, which is arithloc.
+
+    Args:
+        prompt: label of the prompts.
+        found: effects and costs. Effects of arithloc are `Readings`, those of others arrays of logit differences.
+        chosen: rows of arithloc's readings that the others were asked about; None for all.
+
+    Raises:
+        SystemExit: the effects do not agree.
+    """
+    readings, ours = next(iter(found.values()))
+    effects = readings.metric("logit_diff")
+    rows = []
+    for library, (values, cost) in found.items():
+        if isinstance(values, Readings):
+            difference = np.abs(values.metric("logit_diff") - effects).max()
+        else:
+            difference = np.abs(values - (effects if chosen is None else effects[chosen])).max()
+        if not difference < TOLERANCE:
+            raise SystemExit(f"{library} on {prompt}: logit differences differ by {difference:.2g}, above {TOLERANCE}.")
+        figures = (cost.seconds, cost.cpu, cost.seconds / ours.seconds, cost.cpu / ours.cpu)
+        rows.append(
+            [prompt, library, *(f"{figure:.1f}" for figure in figures), f"{cost.peak / MIB:.0f}", f"{difference:.0e}"]
+        )
+    return rows
+
+
+SHARES = ["prompts", "library", "useful GFLOP", "GFLOP/s", "GFLOP per CPU s", "matmul GFLOP/s", "share of it"]
+
+
+def share(name: str, library: str, useful: int, cost: Cost, rate: float) -> list[str]:
+    """Useful operations, their rate, and its share of the rate of a matrix product."""
+    speed = useful / cost.seconds
+    figures = (useful / 1e9, speed / 1e9, useful / cost.cpu / 1e9, rate / 1e9)
+    return [name, library, *(f"{figure:.1f}" for figure in figures), f"{speed / rate:.2f}"]
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """The options that all comparisons share."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--sites", type=int, default=6, help="sites measured in other libraries; 0: all")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--model", default="smollm2", help="a packaged model that is built (bench models build)")
+    parser.add_argument("--prompts", nargs="*", choices=list(PROMPTS), default=[], help="default: the comparison's own")
+    return parser
+
+
+def setup_of(given: argparse.Namespace) -> Setup:
+    """What the options ask for; quiet, with the number of threads set."""
+    torch.set_num_threads(given.threads)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    return Setup(given.pairs, given.threads, given.sites, given.repeats, given.model, given.prompts)
+
+
+def main(doc: str | None, report: Callable[[Setup], str]) -> None:
+    """Runs one comparison from the command line and prints its table."""
+    setup = setup_of(options(doc).parse_args())
+    print(f"{setup.described()}\n\n{report(setup)}")
