@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export ARITHLOC_CHROMIUM
 
-.PHONY: evaluate test check leaderboard setup models format lint types imports wheel results clean
+.PHONY: evaluate test check leaderboard setup models format lint types imports wheel clean
 
 evaluate: $(VENV)/.installed  ## the quick suite: shipped toy circuits, every built-in method
 	$(BIN)/bench evaluate

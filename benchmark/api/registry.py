@@ -20,6 +20,7 @@ from arithloc.benchmark.api.errors import ArithlocError, UnknownName, UsageError
 from arithloc.benchmark.api.model import ModelSource
 
 OWN = "arithloc"
+LOCAL = "local"
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,29 @@ class Plugin:
 
     @property
     def source_hash(self) -> str:
-        """SHA-256 of the file that defines the target: part of the key of every cell that uses it."""
+        """SHA-256 of the code behind the target: part of the key of every cell that uses it.
+
+        For a third party that is every Python file of its top-level package, for a class named by its file that file
+        and every module imported from its folder. Built-ins count with their own file: what they share is versioned
+        (engine, scoring, tasks).
+        """
         module = sys.modules[self.target.__module__ if isinstance(self.target, type) else type(self.target).__module__]
-        return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
+        own = Path(str(module.__file__)).resolve()
+        digest = hashlib.sha256()
+        for file in sorted({own, *self._shared(own, module.__name__)}):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+    def _shared(self, own: Path, module: str) -> set[Path]:
+        if self.distribution == OWN:
+            return set()
+        if self.distribution == LOCAL:
+            files = (getattr(m, "__file__", None) for m in list(sys.modules.values()))
+            paths = {Path(f).resolve() for f in files if isinstance(f, str) and f.endswith(".py")}
+            return {p for p in paths if p.is_relative_to(own.parent) and "site-packages" not in p.parts}
+        top = module.partition(".")[0]
+        folder = next((parent for parent in own.parents if parent.name == top), None)
+        return set(folder.rglob("*.py")) if folder else set()
 
 
 @dataclass(frozen=True)
@@ -166,7 +187,7 @@ def load_path(text: str, what: str) -> Plugin:
             f"Expected a class at {quoted(text)}, found {type(target).__name__}. Name the {what} class itself."
         )
     name = getattr(getattr(target, "info", None), "name", attribute)
-    return Plugin(name, "local", "", target)
+    return Plugin(name, LOCAL, "", target)
 
 
 @cache

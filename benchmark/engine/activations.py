@@ -11,7 +11,7 @@ from arithloc.benchmark.engine.sites import Site
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """Captured activations, per pair, on the model's device and in its dtype.
+    """Captured activations, per pair, on the device of the token embedding and in the model's dtype.
 
     Attributes:
         positions: token indices captured in each pair.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from arithloc.benchmark.api import ModelShape, PromptPair
 from arithloc.benchmark.api.errors import OutOfMemory
+from arithloc.benchmark.engine.devices import devices
 from arithloc.benchmark.models import SubjectModel
 
 Key = TypeVar("Key", bound=Hashable)
@@ -79,10 +80,10 @@ def release_memory() -> None:
 
 
 def estimated_tokens(model: SubjectModel) -> int:
-    """Tokens of one batch whose activations fit in the free memory of the model's device."""
+    """Tokens of one batch whose activations fit in the free memory of the model's devices."""
     per_token = _bytes_per_token(model.shape, torch.finfo(model.dtype).bits // 8)
     if model.device.type == "cuda":
-        free, cap = torch.cuda.mem_get_info(model.device)[0], _DEVICE_TOKENS
+        free, cap = min(torch.cuda.mem_get_info(device)[0] for device in devices(model)), _DEVICE_TOKENS
     else:
         free, cap = _free_host_memory(), _CPU_TOKENS
     return max(1, min(cap, int(free * _MEMORY_SHARE) // per_token))

@@ -62,7 +62,7 @@ def capture(
                 def store(value: Tensor) -> None:
                     kept = value if site.index is None else value[:, :, site.index]
                     for row, i in enumerate(members[part]):
-                        found[site][i] = kept[row, list(chosen[i])].clone()
+                        found[site][i] = kept[row, list(chosen[i])].to(model.device)
 
                 return site.whole, store
 

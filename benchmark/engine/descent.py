@@ -56,7 +56,7 @@ class Descent:
 
     def points(self, start: Tensor, end: Tensor, steps: int) -> Iterator[Tensor]:
         """Start + (k / steps) (end - start), k = 1 .. steps; exemplar tokens stay at the end."""
-        where = self.moves.view(*self.moves.shape, *[1] * (end.ndim - 2))
+        where = self.moves.view(*self.moves.shape, *[1] * (end.ndim - 2)).to(end.device)
         for k in range(1, steps + 1):
             yield torch.where(where, start + (k / steps) * (end - start), end)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from arithloc.benchmark.api import Ablation, PromptPair, TooFewPairs
 from arithloc.benchmark.api.errors import BadOption, quoted
 from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.forward import observe
 from arithloc.benchmark.engine.sites import Site, width
 from arithloc.benchmark.models import SubjectModel
@@ -51,9 +52,12 @@ class ZeroSource:
     def __call__(self, pairs: Sequence[PromptPair], sites: Sequence[Site], start: int) -> dict[Site, Tensor]:
         """Makes the zeros."""
         rows = (len(pairs), pairs[0].n_tokens - start)
-        device, dtype = self.model.device, self.model.dtype
+        model = self.model
         return {
-            site: torch.zeros((*rows, *width(site, self.model.shape)), device=device, dtype=dtype) for site in sites
+            site: torch.zeros(
+                (*rows, *width(site, model.shape)), device=device_of(model, site.layer), dtype=model.dtype
+            )
+            for site in sites
         }
 
 
@@ -109,8 +113,10 @@ class MeanSource:
                 for known in (key, key[1:2]):
                     self._rows.setdefault(known, len(self._rows))
         n = len(self._rows)
-        counts = torch.zeros(n, dtype=torch.float64, device=model.device)
-        sums = {site: counts.new_zeros(n, *width(site, model.shape)) for site in sites}
+        counts = torch.zeros(n, dtype=torch.float64)
+        sums = {
+            site: counts.new_zeros(n, *width(site, model.shape), device=device_of(model, site.layer)) for site in sites
+        }
         for members in grouped([pair.n_tokens for pair in reference]).values():
 
             def add(part: slice, members: list[int] = members) -> None:
@@ -119,21 +125,21 @@ class MeanSource:
                 tokens = {site: values.pop(site).flatten(0, 1).double() for site in sites}
                 keys = [key for pair in batch for key in token_keys(pair)]
                 for level in (keys, [key[1:2] for key in keys]):
-                    rows = torch.tensor([self._rows[key] for key in level], device=model.device)
+                    rows = torch.tensor([self._rows[key] for key in level])
                     counts.index_add_(0, rows, counts.new_ones(len(rows)))
                     for site in sites:
-                        sums[site].index_add_(0, rows, tokens[site])
+                        sums[site].index_add_(0, rows.to(sums[site].device), tokens[site])
 
             batcher.run(len(members), reference[members[0]].n_tokens, add)
         self._means = {
-            site: (total / counts.view(-1, *[1] * (total.ndim - 1))).to(model.dtype) for site, total in sums.items()
+            site: (total / counts.to(total.device).view(-1, *[1] * (total.ndim - 1))).to(model.dtype)
+            for site, total in sums.items()
         }
 
     def __call__(self, pairs: Sequence[PromptPair], sites: Sequence[Site], start: int) -> dict[Site, Tensor]:
         """Looks the means up."""
         rows = torch.tensor([[self._row(key) for key in token_keys(pair)[start:]] for pair in pairs])
-        rows = rows.to(self.model.device)
-        return {site: self._means[site][rows] for site in sites}
+        return {site: self._means[site][rows.to(self._means[site].device)] for site in sites}
 
     def _row(self, key: tuple[str, ...]) -> int:
         for known in (key, key[1:2]):

@@ -149,7 +149,7 @@ def _before(
     if norm is None:
         return gradient
     with torch.enable_grad():
-        copies = residual.unsqueeze(2).expand(gradient.shape).clone().requires_grad_()
+        copies = residual.to(gradient.device).unsqueeze(2).expand(gradient.shape).clone().requires_grad_()
         return torch.autograd.grad(norm(copies), copies, gradient)[0]
 
 
@@ -193,11 +193,11 @@ class _Effects:
             norm = model.input_norm(layer) if norm is None and shape.parallel else norm
             mlp = _before(norm, read["mlp", layer, 0], gradients["mlp_input", layer, 0].unsqueeze(2))
             both = self._products(torch.cat([attention, mlp], 2), layer)
-            self.inner[:, edges.attention] += both[:, :-1].flatten(1, 2)
+            self.inner[:, edges.attention] += both[:, :-1].flatten(1, 2).to(self.inner.device)
             own = both[:, -1]
             if not shape.parallel:
                 own = torch.cat([own, self._by_class(mlp, self._heads(layer))[:, 0]], 1)
-            self.inner[:, edges.mlp] += own
+            self.inner[:, edges.mlp] += own.to(self.inner.device)
         self.logits += self._last(gradients["final", 0, 0][:, -1])
 
     def _products(
@@ -212,15 +212,16 @@ class _Effects:
         self, gradient: Float[Tensor, "pair pos slot d_model"], writes: Float[Tensor, "pair pos sender d_model"]
     ) -> Float[Tensor, "pair slot sender cls"]:
         """Products summed over the positions of each class."""
-        products = torch.einsum("ptkm,ptsm->ptks", gradient, writes).double()
-        members = torch.nn.functional.one_hot(self.index, self.n_classes + 1)[..., : self.n_classes].double()
-        return torch.einsum("ptks,ptg->pksg", products, members)
+        products = torch.einsum("ptkm,ptsm->ptks", gradient, writes.to(gradient.device)).double()
+        members = torch.nn.functional.one_hot(self.index, self.n_classes + 1)[..., : self.n_classes]
+        return torch.einsum("ptks,ptg->pksg", products, members.to(products))
 
     def _last(self, gradient: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair sender"]:
         """Effects of all senders on the logits."""
         writes = [self.changes[embedding()][:, -1:]]
         writes += [self._writes(layer, last=True)[:, 0] for layer in range(self.model.shape.n_layers)]
-        return torch.cat([torch.einsum("psm,pm->ps", part, gradient).double() for part in writes], 1)
+        products = [torch.einsum("psm,pm->ps", part, gradient.to(part.device)).double() for part in writes]
+        return torch.cat([part.to(self.logits.device) for part in products], 1)
 
     def _writes(self, layer: int, *, last: bool = False) -> Float[Tensor, "pair pos sender d_model"]:
         """Changes of what the heads and the MLP of a block write."""

@@ -74,8 +74,9 @@ def entered(
         sites: sites of one whole site: all with an index, or the whole site alone.
         touched: which tokens are replaced.
     """
-    whole, here = sites[0].whole, touched.unsqueeze(-1)
+    whole = sites[0].whole
     residual = base[Site(SiteKind.RESIDUAL, whole.layer)]
+    here = touched.to(residual.device).unsqueeze(-1)
     written = _written(model, base[whole], donor[whole], base.get(_write(whole)), sites, here)
     if whole.kind is SiteKind.RESIDUAL:
         return written

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from arithloc.benchmark.engine import meter
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.sites import Site, hook
 from arithloc.benchmark.models import SubjectModel
 
@@ -44,7 +45,7 @@ def observe(
 
     def keep(site: Site) -> Edit:
         def store(value: Tensor) -> None:
-            found[site] = value[:, start:].clone()
+            found[site] = value[:, start:].to(device_of(model, site.layer), copy=True)
 
         return site, store
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from arithloc.benchmark.api import PromptPair
 from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.donors import Source
 from arithloc.benchmark.engine.sites import Site, width
 from arithloc.benchmark.models import SubjectModel
@@ -86,7 +87,9 @@ class GivenSource:
     def _whole(self, whole: Site, chosen: Sequence[int]) -> Float[Tensor, "pair pos *width"]:
         """Values at a whole site; zeros in parts that are not replaced."""
         rows = (len(chosen), self._lengths[chosen[0]])
-        found = torch.zeros(*rows, *width(whole, self.model.shape), dtype=self.model.dtype, device=self.model.device)
+        found = torch.zeros(
+            *rows, *width(whole, self.model.shape), dtype=self.model.dtype, device=device_of(self.model, whole.layer)
+        )
         for site in self._used[whole]:
             if isinstance(self.donor, Capture):
                 value = captured(self.donor, site, chosen, rows[1])

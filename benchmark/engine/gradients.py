@@ -97,7 +97,7 @@ def gradients(
                         value = total[site.whole] / steps
                         value = value if site.index is None else value[:, :, site.index]
                         for row, i in enumerate(members[part]):
-                            found[site][i] = value[row, list(chosen[i])].clone()
+                            found[site][i] = value[row, list(chosen[i])].to(model.device)
             done += len(batch)
             progress(done, len(pairs))
 

@@ -78,9 +78,9 @@ def _edit(
     batch = [pairs[i] for i in chosen]
     if isinstance(value, Capture):
         check_capture(value, site, {i: selected(pairs[i], intervention.positions) for i in chosen})
-        donor = captured(value, site, chosen, batch[0].n_tokens).to(model.device)
+        donor = captured(value, site, chosen, batch[0].n_tokens)
     elif isinstance(value, Tensor):
-        donor = value[list(chosen)].to(model.device, model.dtype).unsqueeze(1)
+        donor = value[list(chosen)].to(model.dtype).unsqueeze(1)
     else:
         donor = sources[value](batch, [site.whole], 0)[site.whole]
         donor = donor if site.index is None else donor[:, :, site.index]
@@ -89,7 +89,7 @@ def _edit(
     def replace(activation: Tensor) -> Tensor:
         result = activation.clone()
         part = result if site.index is None else result[:, :, site.index]
-        part.copy_(_where(touched, donor, part))
+        part.copy_(_where(touched.to(part.device), donor.to(part.device), part))
         return result
 
     return site.whole, replace

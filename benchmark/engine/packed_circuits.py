@@ -9,6 +9,7 @@ from torch import Tensor
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, PromptPair
 from arithloc.benchmark.engine.blocks import Blocks, Rows, after_attention, after_mlp
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.entries import Values
 from arithloc.benchmark.engine.positions import groups_of, selected
 from arithloc.benchmark.engine.sites import Site, SiteKind, embedding
@@ -67,6 +68,11 @@ class Outside:
         units = None if self.units is None else self.units[rows]
         return Outside(self.inputs[rows], self.heads[rows], self.mlps[rows], units)
 
+    def to(self, device: torch.device) -> "Outside":
+        """The same on a device."""
+        units = None if self.units is None else self.units.to(device)
+        return Outside(self.inputs.to(device), self.heads.to(device), self.mlps.to(device), units)
+
 
 def class_index(space: ComponentSpace, pairs: Sequence[PromptPair], start: int) -> Int[Tensor, "pair pos"]:
     """Class column of each token from `start` on; the column after the last class where nothing is ablated."""
@@ -96,6 +102,8 @@ def circuit_rows(
     residual = base[embedding()]
     rows: Rows = residual.new_empty(0, *residual.shape)
     for layer in range(layers + 1):
+        device = device_of(model, layer)
+        rows, index, outside = rows.to(device), index.to(device), outside.to(device)
         new = first.count(layer)
         if new:
             start = base[Site(SiteKind.RESIDUAL, layer)][:, -rows.shape[2] :].expand(new, *rows.shape[1:])

@@ -17,6 +17,7 @@ from arithloc.benchmark.api import ComponentSpace
 from arithloc.benchmark.api.edges import layer_edges, n_edges, n_senders
 from arithloc.benchmark.api.errors import UnsupportedArchitecture
 from arithloc.benchmark.engine.blocks import Blocks, has_attention_norm
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.entries import Values
 from arithloc.benchmark.engine.qkv import slot_projection, slots
 from arithloc.benchmark.engine.sites import Site, SiteKind, embedding
@@ -95,6 +96,8 @@ class _Edges:
         residual = self.donor[embedding()].flatten(0, 1)
         embedded = (self.blocks.base.values[embedding()] - self.donor[embedding()]).flatten(0, 1)
         for layer, edges in enumerate(layer_edges(shape)):
+            device = device_of(model, layer)
+            residual, embedded, tokens = residual.to(device), embedded.to(device), _on(device, tokens)
             n_slots, below = slots(model), edges.attention_senders
             attention = self.kept.inner[:, edges.attention].reshape(circuits, n_slots, below, -1)
             mlp = self.kept.inner[:, edges.mlp].unsqueeze(1)
@@ -115,12 +118,14 @@ class _Edges:
         return self._logits(residual, embedded, pairs, n)
 
     def _logits(self, residual: Tensor, embedded: Tensor, pairs: int, n: int) -> Float[Tensor, "circuit pair d_model"]:
-        last = torch.arange(pairs, device=residual.device) * n + n - 1
-        self.z = [value[:, last] for value in self.z]
-        self.mlps = [value[:, last] for value in self.mlps]
+        device = device_of(self.blocks.model, self.blocks.model.shape.n_layers)
+        residual, embedded = residual.to(device), embedded.to(device)
+        last = torch.arange(pairs, device=device) * n + n - 1
+        self.z = [value[:, last.to(value.device)] for value in self.z]
+        self.mlps = [value[:, last.to(value.device)] for value in self.mlps]
         mixed = residual[last].expand(len(self.kept.logits), 1, -1, -1).clone()
         mask = self.kept.logits[:, None, :, None]
-        everywhere = [(0, torch.arange(pairs, device=residual.device))]
+        everywhere = [(0, torch.arange(pairs, device=device))]
         self._mix(mixed, mask, embedded[last], self.blocks.model.shape.n_layers, everywhere)
         return mixed.squeeze(1)
 
@@ -153,8 +158,9 @@ class _Edges:
         tokens: list[tuple[int, Tensor]],
     ) -> None:
         """Adds to each slot the writes of the senders that it keeps, tokens of one class at a time."""
+        writes = writes.to(mixed.device)
         for cls, members in tokens:
-            kept = mask[..., cls].to(writes.dtype)
+            kept = mask[..., cls].to(writes)
             whole = len(members) == mixed.shape[2]
             here = writes if whole else writes[:, :, members]
             added = torch.bmm(kept, here.flatten(2)).view(*kept.shape[:2], *here.shape[2:])
@@ -172,3 +178,7 @@ class _Edges:
         weight, bias = slot_projection(model, layer)
         projected = torch.einsum("cstm,sdm->ctsd", mixed if norm is None else norm(mixed), weight)
         return projected if bias is None else projected + bias
+
+
+def _on(device: torch.device, tokens: list[tuple[int, Tensor]]) -> list[tuple[int, Tensor]]:
+    return [(cls, members.to(device)) for cls, members in tokens]

@@ -15,6 +15,7 @@ from torch import Tensor
 from arithloc.benchmark.api import ModelShape
 from arithloc.benchmark.api.errors import BadOption, quoted
 from arithloc.benchmark.engine.blocks import Blocks, Rows, after_attention
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.entries import Entry, Values
 from arithloc.benchmark.engine.packed_sweep import Frozen, swept
 from arithloc.benchmark.engine.qkv import slot_projection
@@ -101,12 +102,13 @@ def received(
     start = base[Site(SiteKind.RESIDUAL, receivers.first)]
     rows: Rows = start.expand(len(senders), *start.shape)
     for layer in layers:
+        rows = rows.to(device_of(model, layer))
         if layer in left_slots:
             slots = projected(blocks, layer, rows).clone()
             left = left_slots[layer]
             slots[: len(left), :, :, receivers.slots[layer]] = left
-            z = blocks.heads(layer, slots)
-            attended = after_attention(model, layer, model.attention_output(layer)(z.flatten(-2)))
+            z = blocks.heads(layer, slots).flatten(-2).contiguous()  # some projections take a view of their input
+            attended = after_attention(model, layer, model.attention_output(layer)(z))
         else:
             attended = blocks.attention(layer, rows)
         last = slice(-1, None) if layer == layers[-1] else slice(None)  # the logits read the last token only

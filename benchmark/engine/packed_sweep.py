@@ -9,6 +9,7 @@ from torch import Tensor
 
 from arithloc.benchmark.engine.batching import grouped
 from arithloc.benchmark.engine.blocks import Blocks, Rows
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.entries import Entry, Values, entered, entry
 from arithloc.benchmark.engine.sites import Site, SiteKind
 from arithloc.benchmark.models import SubjectModel
@@ -50,12 +51,12 @@ def swept(
 
     def join(layer: int, point: Entry, rows: Rows) -> Float[Tensor, "joined pair pos d_model"]:
         members = [sites[i] for i in joins.get((layer, point), ())]
-        new = [rows]
+        new = [rows.to(device_of(model, layer))]
         for same in grouped([site.whole for site in members]).values():
             group = [members[i] for i in same]
             parts = [group] if all(site.index is not None for site in group) else [[site] for site in group]
             new += [entered(model, base, donor, part, touched)[:, :, -rows.shape[2] :] for part in parts]
-        return torch.cat(new) if len(new) > 1 else rows
+        return torch.cat(new) if len(new) > 1 else new[0]
 
     def attention(layer: int, rows: Rows) -> Tensor:
         return blocks.attention(layer, rows) if frozen is None else base[Site(SiteKind.ATTENTION, layer)].unsqueeze(0)

@@ -22,6 +22,7 @@ from arithloc.benchmark.api import PromptPair
 from arithloc.benchmark.api.errors import UnsupportedArchitecture
 from arithloc.benchmark.engine import meter
 from arithloc.benchmark.engine.batching import ids_of
+from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.positions import first_difference
 from arithloc.benchmark.engine.sites import Site, hook
@@ -98,7 +99,9 @@ def base_run(
         begin = _fill(model, cache, ids, start, shared)
         with ExitStack() as stack:
             for site in dict.fromkeys(sites):
-                stack.callback(hook(model, site, _keep(found, site, start - begin)).remove)
+                stack.callback(
+                    hook(model, site, _keep(found, site, start - begin, device_of(model, site.layer))).remove
+                )
             for layer in layers:
                 record = _record(calls, layer, model.attention(layer), start - begin, length)
                 stack.callback(model.attention(layer).register_forward_pre_hook(record, with_kwargs=True).remove)
@@ -156,9 +159,9 @@ def _count(model: SubjectModel, rows: int, positions: int, length: int) -> None:
     meter.count(rows=rows, half_blocks=2 * layers, positions=positions, n_layers=layers, length=length)
 
 
-def _keep(found: dict[Site, Tensor], site: Site, skip: int) -> Callable[[Tensor], None]:
+def _keep(found: dict[Site, Tensor], site: Site, skip: int, device: torch.device) -> Callable[[Tensor], None]:
     def store(value: Tensor) -> None:
-        found[site] = value[:, skip:].clone()
+        found[site] = value[:, skip:].to(device, copy=True)
 
     return store
 
@@ -185,7 +188,7 @@ def _record(
             )
         del arguments[cache_name]
         allowed = _allowed(mask, hidden.shape[1], length, hidden.device)[skip:]
-        before = next((call for call in calls[:layer] if call is not None and torch.equal(call.allowed, allowed)), None)
+        before = next((call for call in calls[:layer] if call is not None and _equal(call.allowed, allowed)), None)
         calls[layer] = AttentionCall(
             cache_name,
             arguments,
@@ -194,6 +197,10 @@ def _record(
         )
 
     return note
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and torch.equal(one, other)
 
 
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

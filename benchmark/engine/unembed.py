@@ -44,7 +44,7 @@ def read_rows(
     step = max(1, held // (len(pairs) * model.shape.vocab))
     for start in range(0, len(rows), step):
         part = residual[start : start + step].transpose(0, 1)
-        builder.put(reducer(model.logits(part)), pairs, rows[start : start + step])
+        builder.put(reducer(model.logits(part).to(reducer.tokens.device)), pairs, rows[start : start + step])
 
 
 def scored_logits(
@@ -52,8 +52,9 @@ def scored_logits(
 ) -> dict[str, Tensor]:
     """Logits of the answer and the foil, (row, pair), from their two rows of the unembedding."""
     unembedding: Any = model.unembedding
-    normed = model.final_norm(residual)
-    logits = torch.einsum("rpd,pkd->rpk", normed, unembedding.weight[tokens])
+    weight: Tensor = unembedding.weight
+    normed, tokens = model.final_norm(residual).to(weight.device), tokens.to(weight.device)
+    logits = torch.einsum("rpd,pkd->rpk", normed, weight[tokens])
     if unembedding.bias is not None:
         logits = logits + unembedding.bias[tokens]
     if model.logit_softcap is not None:

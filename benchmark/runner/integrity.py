@@ -10,17 +10,21 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A cheap summary of weights, hooks and mode.
+    """A cheap summary of weights, hooks, code and mode.
 
     Attributes:
         sums: per parameter and buffer, the sum of its bits and a position-weighted one, both modulo 2^64.
         hooks: forward and backward hooks on all modules.
+        code: of each module its class, its class's `forward` and every function put on the instance itself.
+        config: the configuration.
         training: some module is in training mode.
         trainable: parameters that require gradients.
     """
 
     sums: tuple[tuple[str, int, int], ...]
     hooks: int
+    code: tuple[tuple[str, int, int, tuple[tuple[str, int], ...]], ...]
+    config: str
     training: bool
     trainable: int
 
@@ -31,6 +35,8 @@ class Fingerprint:
         return cls(
             sums=tuple((name, *_sums(tensor.detach())) for name, tensor in tensors),
             hooks=sum(_n_hooks(part) for part in module.modules()),
+            code=tuple((name, *_code(part)) for name, part in module.named_modules()),
+            config=repr(getattr(module, "config", None)),
             training=any(part.training for part in module.modules()),
             trainable=sum(parameter.requires_grad for parameter in module.parameters()),
         )
@@ -48,4 +54,11 @@ def _sums(tensor: Tensor) -> tuple[int, int]:
 
 
 def _n_hooks(module: nn.Module) -> int:
-    return len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+    before = len(module._forward_pre_hooks) + len(module._backward_pre_hooks)
+    return before + len(module._forward_hooks) + len(module._backward_hooks)
+
+
+def _code(module: nn.Module) -> tuple[int, int, tuple[tuple[str, int], ...]]:
+    """What a call of the module runs: replacing `forward` on the instance or on the class shows."""
+    own = ((k, id(v)) for k, v in sorted(vars(module).items()) if callable(v) and not isinstance(v, nn.Module))
+    return id(type(module)), id(type(module).forward), tuple(own)

@@ -84,24 +84,17 @@ def test_units_and_edges_are_refused():
 
 
 @pytest.mark.parametrize("frozen", ("heads", "all"))
-@pytest.mark.parametrize("family", ("llama", "mistral", "olmo2", "gemma2", "qwen3"))
+@pytest.mark.parametrize("family", ("llama", "olmo2", "gemma2", "qwen3", "gpt2", "gptj", "gpt_neox", "phi3"))
 def test_receivers_inside_the_model(family, frozen):
-    """Queries, keys and values of separate projections, and what an MLP writes."""
+    """Queries, keys and values of separate and fused projections, and what an MLP writes."""
     model = tiny.subject(family, dtype=torch.float64, layers=3)
     pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)
     space = ComponentSpace(Granularity.NODE, model.shape)
     found = engine.direct_effect(
         model, pairs, space, receivers=["a1.h2<q>", "a2.h1<k>", "a1.h0<v>", "m1"], frozen=frozen
     )
-    width = model.shape.d_head
-    q, _, v = (model.blocks[1].get_submodule(path) for path in model.anatomy.qkv)
-    late = model.blocks[2].get_submodule(model.anatomy.qkv[1])
-    receivers = [
-        (q, slice(2 * width, 3 * width)),
-        (v, slice(0, width)),
-        (model.mlp(1), slice(None)),
-        (late, slice(width, 2 * width)),
-    ]
+    q, v, late = (model.head_rows(*place) for place in ((1, "q", 2), (1, "v", 0), (2, "k", 1)))
+    receivers = [(q.module, q.rows), (v.module, v.rows), (model.mlp(1), slice(None)), (late.module, late.rows)]
     for i, pair in enumerate(pairs):
         donor = reference.run(model, pair.counterfactual_ids)[0]
         for row, site in enumerate(engine.sites_of(space)):

@@ -189,6 +189,7 @@ def test_a_method_sees_discovery_pairs_and_nothing_else(bench, folder):
         ("Exits", "MethodCrashed", ["SystemExit: giving up"]),
         ("EditsWeights", "MethodError", ["changed weights"]),
         ("LeavesHook", "MethodError", ["changed weights, hooks"]),
+        ("PatchesForward", "MethodError", ["changed weights, hooks"]),
     ],
 )
 def test_a_method_that_breaks_the_contract_fails_by_name(bench, folder, name, error, words):
@@ -200,9 +201,10 @@ def test_a_method_that_breaks_the_contract_fails_by_name(bench, folder, name, er
         assert word in failure.message
 
 
-def test_after_edited_weights_the_next_cell_sees_clean_ones(bench, folder):
+@pytest.mark.parametrize("culprit", ["EditsWeights", "PatchesForward"])
+def test_after_an_edited_model_the_next_cell_sees_a_clean_one(bench, folder, culprit):
     before, _, _ = run(bench, folder, plugin("Steady"))
-    assert isinstance(run(bench, folder, plugin("EditsWeights"))[0], Failure)
+    assert isinstance(run(bench, folder, plugin(culprit))[0], Failure)
     after, _, _ = run(bench, folder, plugin("Steady"))
     for name, values in before.pair_values.items():
         np.testing.assert_array_equal(values, after.pair_values[name])

@@ -175,6 +175,14 @@ class EditsWeights:
         return Scores.of(problem.space, np.ones(len(problem.space)))
 
 
+class PatchesForward:
+    info = info("patches-forward")
+
+    def localize(self, problem):
+        problem.model.mlp(0).forward = lambda x: x * 0
+        return Scores.of(problem.space, np.ones(len(problem.space)))
+
+
 class LeavesHook:
     info = info("leaves-hook")
 

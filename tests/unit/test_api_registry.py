@@ -97,3 +97,35 @@ def test_a_file_that_does_not_give_a_class_is_one_clear_error(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="found none"):
         load_path(f"{tmp_path}/absent.py:Mine", "method")
+
+
+def test_the_source_hash_covers_the_helpers_of_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    helper, file = tmp_path / "helper_of_mine.py", tmp_path / "mine.py"
+    helper.write_text("SIGN = 1\n")
+    file.write_text("from helper_of_mine import SIGN\n\n\nclass Mine:\n    sign = SIGN\n")
+    plugin = load_path(f"{file}:Mine", "method")
+    before = plugin.source_hash
+    (tmp_path / "unrelated.py").write_text("x = 1\n")
+    assert plugin.source_hash == before
+    helper.write_text("SIGN = -1\n")
+    assert plugin.source_hash != before
+
+
+def test_the_source_hash_of_a_package_covers_all_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "stranger_package"
+    (package / "deep").mkdir(parents=True)
+    for file, text in (
+        ("__init__.py", ""),
+        ("deep/__init__.py", ""),
+        ("deep/method.py", "class M: ..."),
+        ("util.py", ""),
+    ):
+        (package / file).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from stranger_package.deep.method import M
+
+    plugin = Plugin("stranger/m", "stranger", "1", M)
+    before = plugin.source_hash
+    (package / "util.py").write_text("y = 2\n")
+    assert plugin.source_hash != before
