@@ -49,11 +49,6 @@ def mask(pairs: Sequence[PromptPair], positions: Positions, device: torch.device
     return found.to(device)
 
 
-def first_touched(pair: PromptPair, positions: Positions) -> int:
-    """First token that `positions` touches, or the prompt's length if it touches none."""
-    return min(selected(pair, positions), default=pair.n_tokens)
-
-
 def first_difference(pair: PromptPair) -> int:
     """First token at which the two prompts differ, or their length: before it both runs have equal activations."""
     differing = (t for t, (a, b) in enumerate(zip(pair.clean_ids, pair.counterfactual_ids, strict=True)) if a != b)
