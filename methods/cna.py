@@ -74,7 +74,8 @@ class CNA:
         for layer in range(problem.space.shape.n_layers):
             base = torch.cat([condition.base[layer] for condition in conditions])
             hidden = torch.cat([condition.hidden[layer] for condition in conditions])
-            found = lens.importance(base, hidden, model.down_weight(layer), target).split(len(pairs))
+            importance = lens.importance(base, hidden, model.down_weight(layer), target)
+            found = importance.reshape(len(conditions), len(pairs), -1)
             delta = found[0]
             if contrast is not None:
                 # equal inputs have equal importance: rounding must not rank neurons that the contrast did not reach

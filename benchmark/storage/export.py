@@ -123,7 +123,9 @@ def _parquet(table: ScoreTable) -> bytes:
 def _copy_database(repository: Repository, target: Path) -> None:
     file = repository.location.file
     if file is None:
-        raise UsageError("A server is exported by merging it into a new file: bench merge new.db URL --source-results FOLDER.")
+        raise UsageError(
+            "A server is exported by merging it into a new file: bench merge new.db URL --source-results FOLDER."
+        )
     if target.exists() and target.resolve() == file.resolve():
         raise UsageError(f"Expected another file than the database itself, found {quoted(str(target))}.")
     try:
