@@ -47,6 +47,8 @@ def print_cells(rows: Sequence[CellSummary], tasks: Mapping[str, str], out: Cons
         out.print()
     if any(row.sanity for row in rows):
         out.print("* reference row, never ranked")
+    if any(_unreliable(row.scores.get(_AREA)) for row in rows):
+        out.print("~ interval of fewer than 20 independent operand pairs: unreliable")
     failed = [row for row in rows if row.status != Status.OK]
     for row in failed:
         what = f"{row.title} on {row.task}, {row.model}, {question_text(row.granularity, row.ablation, row.seed)}"
@@ -114,7 +116,7 @@ def number(score: ScoreRecord | None, digits: int = 2) -> str:
 
 
 def with_interval(score: ScoreRecord | None, digits: int = 2) -> str:
-    """A score with its interval: `0.71 [0.66, 0.75]`.
+    """A score with its interval: `0.71 [0.66, 0.75]`, with `~` behind it where too few clusters make it unreliable.
 
     Example:
     >>> with_interval(ScoreRecord("faithfulness_area", 0.712, 0.66, None))
@@ -123,7 +125,11 @@ def with_interval(score: ScoreRecord | None, digits: int = 2) -> str:
     if score is None or score.value is None:
         return MISSING
     low, high = (MISSING if end is None else f"{end:.{digits}f}" for end in (score.low, score.high))
-    return f"{score.value:.{digits}f} [{low}, {high}]"
+    return f"{score.value:.{digits}f} [{low}, {high}]" + (" ~" if _unreliable(score) else "")
+
+
+def _unreliable(score: ScoreRecord | None) -> bool:
+    return score is not None and "few-clusters" in score.flags
 
 
 def share(score: ScoreRecord | None) -> str:

@@ -1,5 +1,6 @@
 """What the command prints about cells: tables, documents, hints."""
 
+import dataclasses
 import io
 import shlex
 
@@ -53,6 +54,14 @@ def test_cells_are_sorted_by_area_with_intervals_and_reference_rows_marked():
     assert rows == ["better", "worse", "null"]
     assert "0.60 [0.50, 0.70]" in text and "12.5%" in text and "1.00" in text and "1.2 s" in text
     assert "null *" in text and "* reference row, never ranked" in text
+
+
+def test_intervals_of_few_clusters_are_marked_as_unreliable():
+    few = ScoreRecord("faithfulness_area", 0.5, 0.4, 0.6, flags=("few-clusters",))
+    text = printed([cell("many", 0.2), dataclasses.replace(cell("few", 0.5), scores={"faithfulness_area": few})])
+    assert "0.50 [0.40, 0.60] ~" in text and "0.20 [0.10, 0.30] ~" not in text
+    assert "~ interval of fewer than 20" in text
+    assert "~" not in printed([cell("many", 0.2)])
 
 
 def test_failed_cells_are_listed_with_one_line_each_as_they_are():
