@@ -1,14 +1,13 @@
 """Peak memory of ten edge circuits at several depths.
 
-    python perf/edge_memory.py [--pairs 4] [--depths 8 16 32]
+    python perf/edge_memory.py [--pairs 4] [--depths 7 14 28]
 
-Models of the packaged model's widths with random weights and other numbers of blocks. The ten circuits keep a random
-tenth of the edges each and all travel in one batch, so that only the depth differs. For comparison: what the writes of one
+The packaged model cut after its first blocks, so that only the depth differs. The ten circuits keep a random
+tenth of the edges each and all travel in one batch. For comparison: what the writes of one
 block's senders, and of all senders, take as one vector per sender, token and circuit.
 """
 
 import argparse
-import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,10 +15,11 @@ import torch
 from compared.measure import MIB, measured, table
 from compared.prompts import prompts, shared
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, PromptPair
-from arithloc.benchmark.models import SubjectModel, load, wrap
+from arithloc.benchmark.models import SubjectModel, default_cache, load, wrap
 
 CIRCUITS = 10
 EVERYTHING = 2**40
@@ -27,11 +27,9 @@ EVERYTHING = 2**40
 
 
 def of_depth(model: SubjectModel, layers: int) -> SubjectModel:
-    """A model of the same widths with `layers` blocks of random weights."""
-    config = copy.deepcopy(model.module.config)
-    config.num_hidden_layers = layers
-    torch.manual_seed(0)
-    module = AutoModelForCausalLM.from_config(config).eval()
+    """The model cut after its first `layers` blocks."""
+    folder = default_cache() / "models" / model.name
+    module = AutoModelForCausalLM.from_pretrained(folder, num_hidden_layers=layers, dtype=torch.float32).eval()
     return wrap(f"{model.name}-{layers}", module, model.tokenizer, model.identity)
 
 
@@ -50,7 +48,7 @@ def peak(model: SubjectModel, pairs: list[PromptPair]) -> tuple[float, ...]:
     return len(space) / 1e3, cost.peak / MIB, cost.seconds, vector * block, vector * senders
 
 
-def report(model_name: str = "smollm2", depths: Sequence[int] = (8, 16, 32), n_pairs: int = 4) -> str:
+def report(model_name: str = "smollm2", depths: Sequence[int] = (7, 14, 28), n_pairs: int = 4) -> str:
     base = load(model_name)
     pairs = prompts("aside", base.tokenizer, n_pairs)
     rows = [[str(layers), *(f"{figure:.1f}" for figure in peak(of_depth(base, layers), pairs))] for layers in depths]
@@ -62,7 +60,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--depths", type=int, nargs="*", default=[8, 16, 32])
+    parser.add_argument("--depths", type=int, nargs="*", default=[7, 14, 28])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     print(report(depths=options.depths, n_pairs=options.pairs))
