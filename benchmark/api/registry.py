@@ -59,7 +59,10 @@ class Plugin:
             return set()
         if self.distribution == LOCAL:
             files = (getattr(m, "__file__", None) for m in list(sys.modules.values()))
-            paths = {Path(f).resolve() for f in files if isinstance(f, str) and f.endswith(".py")}
+            # some libraries' modules name a file that is not there, relative to nothing
+            paths = {
+                Path(f).resolve() for f in files if isinstance(f, str) and f.endswith(".py") and Path(f).is_absolute()
+            }
             return {p for p in paths if p.is_relative_to(own.parent) and "site-packages" not in p.parts}
         top = module.partition(".")[0]
         folder = next((parent for parent in own.parents if parent.name == top), None)

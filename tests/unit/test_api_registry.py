@@ -1,7 +1,9 @@
 """Registries: entry points, classes by path, and plugins that do not load."""
 
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -107,6 +109,10 @@ def test_the_source_hash_covers_the_helpers_of_a_local_file(tmp_path: Path, monk
     plugin = load_path(f"{file}:Mine", "method")
     before = plugin.source_hash
     (tmp_path / "unrelated.py").write_text("x = 1\n")
+    ghost = ModuleType("ghost_of_a_library")
+    ghost.__file__ = "_ghost.py"
+    monkeypatch.setitem(sys.modules, ghost.__name__, ghost)
+    monkeypatch.chdir(tmp_path)
     assert plugin.source_hash == before
     helper.write_text("SIGN = -1\n")
     assert plugin.source_hash != before
