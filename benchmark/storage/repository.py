@@ -92,7 +92,9 @@ class Repository:
         """
         location = locate(database, results)
         with clear_errors(location), ExitStack() as undo:
-            reader = writer = None
+            # Looking at the file and closing it again drops every lock that this process holds on it (POSIX), and with
+            # them what keeps another process from deleting a write-ahead log in use. So each engine is made, which
+            # looks at the file, while no connection is open: dispose() closes them, the engine goes on.
             if read_only or location.file is None or check_file(location.file, writing=False):
                 reader = reading_engine(location)
                 undo.callback(reader.dispose)
@@ -101,12 +103,15 @@ class Repository:
                         f"The results database {location.shown} is empty or of an older arithloc. "
                         "Run 'bench evaluate' on it once to bring it up to date."
                     )
+                reader.dispose()
+            writer = None
             if not read_only:
                 writer = writing_engine(location)
                 undo.callback(writer.dispose)
                 migrate(writer, location)
                 sweep(location.results / "tmp")
-            repository = cls(location, reader or reading_engine(location), writer)
+                writer.dispose()
+            repository = cls(location, reading_engine(location), writer)
             undo.pop_all()
             return repository
 

@@ -263,3 +263,18 @@ def test_a_server_without_driver_is_one_clear_error(tmp_path, url, error, messag
         Repository.open(url, tmp_path)
     assert "s3cret" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_another_process_that_closes_leaves_the_log_of_an_open_repository_alone(tmp_path):
+    """SQLite deletes the write-ahead log with the last connection, which it recognises by the locks of the others."""
+    file = tmp_path / "results.db"
+    with Repository.open(file) as repository:
+        repository.store(replace(SPEC, seed=0), attempt(), result(0), ENVIRONMENT)
+    with Repository.open(file) as repository:  # one that finds the database there
+        repository.store(replace(SPEC, seed=1), attempt(), result(1), ENVIRONMENT)
+        code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('select * from meta').fetchall(); c.close()"
+        finish(start("-c", code, file))
+        repository.store(replace(SPEC, seed=2), attempt(), result(2), ENVIRONMENT)
+        assert file.with_name("results.db-wal").stat().st_nlink == 1
+    with Repository.open(file, read_only=True) as repository:
+        assert {cell.seed for cell in repository.cells()} == {0, 1, 2}
