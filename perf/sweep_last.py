@@ -44,7 +44,9 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[list[str]]]:
     if name in ("question", "exemplars"):
         others = {"pyvene": pyvene_sweep, "nnsight": nnsight_sweep}
         calls |= {
-            library: partial(run, model, pairs, sites, chosen) for library, run in others.items() if setup.has(library)
+            library: partial(run, model, setup.copy, pairs, sites, chosen)
+            for library, run in others.items()
+            if setup.has(library)
         }
     rate = matmul_rate()
     found = rounds(calls, setup.repeats)

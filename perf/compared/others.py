@@ -1,11 +1,15 @@
-"""pyvene and nnsight, asked for the sweep of the last token."""
+"""pyvene and nnsight, asked for the sweep of the last token.
+
+Both get a copy of the stock model: pyvene freezes the parameters of the one that it is given, and that changes which
+kernels torch chooses for everybody else.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
 from arithloc.benchmark.api import PromptPair
 from arithloc.benchmark.engine import Site, SiteKind
@@ -17,7 +21,7 @@ _COMPONENT = {SiteKind.ATTENTION: "attention_output", SiteKind.MLP: "mlp_output"
 
 
 def pyvene_sweep(
-    model: SubjectModel, pairs: Sequence[PromptPair], sites: Sequence[Site], chosen: Sequence[int]
+    model: SubjectModel, module: nn.Module, pairs: Sequence[PromptPair], sites: Sequence[Site], chosen: Sequence[int]
 ) -> tuple[ndarray, Cost]:
     """As `questions.sweep` at the last token; the donor's values are given, so that a site costs one forward."""
     import pyvene
@@ -27,7 +31,7 @@ def pyvene_sweep(
     def patched(site: Site) -> Tensor:
         settings = pyvene.RepresentationConfig(site.layer, _COMPONENT[site.kind], "pos", 1)
         config = pyvene.IntervenableConfig([settings], pyvene.VanillaIntervention)
-        runner = pyvene.IntervenableModel(config, model.module)
+        runner = pyvene.IntervenableModel(config, module)
         (key,) = runner.sorted_keys
         _, output = runner(
             {"input_ids": ids, "logits_to_keep": 1},
@@ -43,12 +47,12 @@ def pyvene_sweep(
 
 
 def nnsight_sweep(
-    model: SubjectModel, pairs: Sequence[PromptPair], sites: Sequence[Site], chosen: Sequence[int]
+    model: SubjectModel, module: nn.Module, pairs: Sequence[PromptPair], sites: Sequence[Site], chosen: Sequence[int]
 ) -> tuple[ndarray, Cost]:
     """As `questions.sweep` at the last token, one trace per site."""
     from nnsight import NNsight
 
-    ids, traced = ids_of(pairs, "counterfactual"), NNsight(model.module)
+    ids, traced = ids_of(pairs, "counterfactual"), NNsight(module)
 
     def patched(site: Site) -> Tensor:
         value: Any = donor[site][:, -1]

@@ -1,6 +1,7 @@
 """Command line and models of the comparisons."""
 
 import argparse
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers.utils import logging
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, PromptPair
@@ -47,8 +49,13 @@ class Setup:
 
     @cached_property
     def model(self) -> SubjectModel:
-        """The model in arithloc, also what plain hooks, pyvene and nnsight run."""
+        """The model in arithloc, which plain hooks run too."""
         return load(self.model_name)
+
+    @cached_property
+    def copy(self) -> nn.Module:
+        """A copy of the stock model for libraries that change what they are given."""
+        return copy.deepcopy(self.model.module)
 
     @cached_property
     def lens(self) -> Lens | None:
