@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 import typer.main
 
-from arithloc.benchmark.cli import board, doctor, evaluate, export, listing, merge, models, show
+from arithloc.benchmark.cli import board, compare, doctor, evaluate, export, listing, merge, models, show
 
 app = typer.Typer(
     name="bench",
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.list_registered)
 app.command("show")(show.show)
+app.command("compare")(compare.compare_entries)
 app.command("leaderboard")(board.leaderboard)
 app.command("export")(export.export)
 app.command("merge")(merge.merge)
