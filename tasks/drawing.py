@@ -117,7 +117,7 @@ class _Draw:
         self.tables: dict[tuple[str, str, str], dict[str, tuple[int, ...]]] = {}
         self.candidates: dict[tuple[str, str, str, int], tuple[int, ...]] = {}
         self.rejected: Counter[Rule] = Counter()
-        self.seen: set[tuple[str, str]] = set()
+        self.seen: set[tuple[str, str, str, str]] = set()
 
     def run(self, n: int) -> Drawn:
         questions = self.source.questions()
@@ -205,7 +205,8 @@ class _Draw:
         broken = check_prompts(one, two, proposal.edited)
         if broken is not None:
             return broken
-        if (one.text, two.text) in self.seen:
+        name = (one.text, two.text, clean.answer, other.answer)  # one prompt can have several answers (professions)
+        if name in self.seen:
             return Rule.DUPLICATE
         answer_cf = self._answer_cf(clean, one, proposal, two)
         if isinstance(answer_cf, Rule):
@@ -217,7 +218,7 @@ class _Draw:
             return Rule.UNSCORABLE
         if not all(token in candidates for token in scored):
             return Rule.PREFIX
-        self.seen.add((one.text, two.text))
+        self.seen.add(name)
         forced = one.answer_ids[:first_diff]
         strata = {
             **dict(clean.strata),

@@ -1,6 +1,7 @@
 """Tokenizes questions and finds the position class of every token."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from arithloc.benchmark.api import SHOT, TokenizerMismatch
@@ -9,6 +10,27 @@ from arithloc.tasks.questions import BOS, EARLY, LATE, Piece, Question
 from arithloc.tasks.rules import Encoded, Rule
 
 _Offsets = Sequence[tuple[int, int]]
+
+BY_PLACE = frozenset({"subject", "asked"})
+"""Classes whose first, middle and last tokens are told apart."""
+
+
+def by_place(classes: Sequence[str]) -> tuple[str, ...]:
+    """Divides each stretch of a class of `BY_PLACE` into first, middle and last; a single token is the last.
+
+    Example:
+    >>> by_place(["early", "subject", "subject", "late", "subject"])
+    ('early', 'subject_first', 'subject_last', 'late', 'subject_last')
+    """
+    out: list[str] = []
+    for cls, stretch in groupby(classes):
+        n = len(list(stretch))
+        if cls in BY_PLACE:
+            first = [f"{cls}_first"] if n > 1 else []
+            out += [*first, *[f"{cls}_mid"] * (n - 2), f"{cls}_last"]
+        else:
+            out += [cls] * n
+    return tuple(out)
 
 
 class Encoder:
@@ -85,7 +107,7 @@ class Encoder:
         return Encoded(
             prompt,
             (*layout.front, *ids),
-            (*(front_class for _ in layout.front), *classes),
+            (*(front_class for _ in layout.front), *by_place(classes)),
             tuple(whole[len(ids) :]),
         )
 
