@@ -1,17 +1,15 @@
 """The component scores of one cell: as a picture of layers, and the strongest of them. No Streamlit."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
-from sqlalchemy import select
 
-from arithloc.benchmark.api import ComponentSpace, Granularity, ModelShape
+from arithloc.benchmark.api import ComponentSpace, Granularity
 from arithloc.benchmark.api.errors import StorageError
-from arithloc.benchmark.storage import schema
+from arithloc.benchmark.storage import components
 from arithloc.benchmark.storage.repository import Repository
 
 
@@ -91,23 +89,7 @@ def component_scores(results: Repository, key: str) -> Components:
         ArtifactCorrupt: it was changed.
         StorageError: they do not fit the model, or the components are edges.
     """
-    m, c, link = schema.model.c, schema.cell.c, schema.cell_artifact.c
-    query = (
-        select(m.n_layers, m.n_heads, m.n_kv_heads, m.d_model, m.d_mlp, c.granularity, c.positions_json, link.sha256)
-        .join_from(schema.cell, schema.model)
-        .join(schema.cell_artifact, link.key == c.key)
-        .where(c.key == key, link.role == "scores")
-    )
-    with results.reading() as connection:
-        row = connection.execute(query).one()
-    granularity = Granularity(row.granularity)
-    if granularity is Granularity.EDGE:
+    stored = components.component_scores(results, key)
+    if stored.space.granularity is Granularity.EDGE:
         raise StorageError("Edges have no layer by head picture. Choose a cell of another granularity.")
-    shape = ModelShape(row.n_layers, row.n_heads, row.n_kv_heads, row.d_model, d_head=0, d_mlp=row.d_mlp, vocab=0)
-    space = ComponentSpace(granularity, shape, tuple(json.loads(row.positions_json)))
-    values = np.asarray(results.artifacts.arrays(row.sha256)["scores"], np.float64)
-    if values.shape != (len(space),):
-        raise StorageError(
-            f"Expected {len(space)} component scores for cell {key[:12]}, found {values.shape}. Run the cell again."
-        )
-    return Components(space, values)
+    return Components(stored.space, stored.values)

@@ -53,6 +53,13 @@ def evaluate(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Component scores to measure instead of a method: .csv, .parquet or MIB's .json. Repeatable.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     task: Annotated[
         Several,
         typer.Option(help="Task instead of the suite's, written like a method. Repeatable.", rich_help_panel=WHAT),
@@ -149,6 +156,7 @@ def evaluate(
         dtype=dtype.value if dtype else None,
         timeout=timeout,
         force_incapable=force_incapable,
+        score_files=scores or (),
     )
     settings = Settings(
         database=db,

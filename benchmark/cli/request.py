@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from arithloc.benchmark.api import Ablation, Granularity
 from arithloc.benchmark.api.errors import BadOption, quoted
 from arithloc.benchmark.api.options import Reference
+from arithloc.benchmark.exchange.score_files import content_hash
 from arithloc.benchmark.runner.choices import apply_options, check_names, parse_options
 from arithloc.benchmark.runner.job import Effort
-from arithloc.benchmark.runner.suites import get_suite
+from arithloc.benchmark.runner.suites import IMPORTED, get_suite
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,18 @@ def grid_request(
     dtype: str | None = None,
     timeout: float | None = None,
     force_incapable: bool = False,
+    score_files: Sequence[Path] = (),
 ) -> GridRequest:
-    """Reads the options of a grid; what is None comes from the suite.
+    """Reads the options of a grid; what is None comes from the suite. Score files take the place of its methods.
 
     Raises:
         UsageError: unknown suite, method, task or option name, or a text of the wrong form.
     """
     base = get_suite(suite)
-    method_references = [Reference.parse(text) for text in methods or base.methods]
+    if score_files and not models:
+        raise BadOption("Expected --model with --scores: the scores in a file are those of one model's components.")
+    named = methods or (() if score_files else base.methods)
+    method_references = [*map(Reference.parse, named), *map(_imported, score_files)]
     task_references = [Reference.parse(text) for text in tasks or base.tasks]
     check_names(method_references, task_references)
     method_references, task_references = apply_options(parse_options(options), method_references, task_references)
@@ -79,12 +85,12 @@ def grid_request(
         effort = replace(effort, n_discovery=limit, n_evaluation=limit)
     return GridRequest(
         suite=base.name,
-        is_suite=not any((methods, tasks, models, granularities, ablations, seeds, options, limit))
+        is_suite=not any((methods, tasks, models, granularities, ablations, seeds, options, limit, score_files))
         and dtype in (None, base.dtype),
         methods=tuple(dict.fromkeys(method_references)),
         tasks=tuple(dict.fromkeys(task_references)),
         models=tuple(dict.fromkeys(models or base.models)),
-        granularities=tuple(granularities or base.granularities),
+        granularities=tuple(granularities or (Granularity if score_files else base.granularities)),
         every_granularity=bool(granularities),
         ablations=tuple(ablations or base.ablations),
         seeds=tuple(seeds or base.seeds),
@@ -93,3 +99,9 @@ def grid_request(
         timeout=timeout or base.timeout,
         force_incapable=force_incapable,
     )
+
+
+def _imported(file: Path) -> Reference:
+    """The method that measures a score file; the hash of its content keeps a later change from being run under its key."""
+    place = file.expanduser().resolve()
+    return Reference(IMPORTED, (("file", str(place)), ("sha256", content_hash(place))))

@@ -92,7 +92,7 @@ def choose_method(reference: Reference) -> MethodChoice:
         summary=info.summary,
         reference=info.reference,
         sanity=plugin.distribution == OWN and plugin.name in SANITY,
-        title=_public_name(plugin, info.name) + option_text(_changed(instance)),
+        title=_own_title(plugin, instance) or _public_name(plugin, info.name) + option_text(_changed(instance)),
     )
     return MethodChoice(_located(reference), record, granularities)
 
@@ -263,6 +263,11 @@ def _changed(instance: Any) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields(instance)}
     given = recorded(instance)
     return {name: value for name, value in given.items() if defaults[name] != getattr(instance, name)}
+
+
+def _own_title(plugin: Plugin, instance: Any) -> str:
+    """The title that a built-in method gives itself; nobody else's may, so that no plugin poses as another entry."""
+    return str(getattr(instance, "title", "")) if plugin.distribution == OWN else ""
 
 
 def _public_name(plugin: Plugin, own_name: str) -> str:

@@ -43,6 +43,9 @@ class Suite:
     version: str = "1"
 
 
+IMPORTED = "imported"
+"""Name of the method that measures scores from a file."""
+
 BUILT_IN_METHODS = ("random", "activation-norm", "mediation", "path-patching", "cna")
 
 QUICK = Suite(

@@ -16,7 +16,7 @@ from arithloc.benchmark.runner.choices import (
     parse_options,
 )
 from arithloc.benchmark.runner.process import worker_environment
-from arithloc.benchmark.runner.suites import BUILT_IN_METHODS, ORACLE, SUITES, get_suite
+from arithloc.benchmark.runner.suites import BUILT_IN_METHODS, IMPORTED, ORACLE, SUITES, get_suite
 
 MINE = '''
 from dataclasses import dataclass
@@ -130,7 +130,7 @@ def test_options_of_another_form_are_refused(text):
 
 
 def test_suites_name_registered_things():
-    assert set(BUILT_IN_METHODS) == set(methods.names())
+    assert {*BUILT_IN_METHODS, IMPORTED} == set(methods.names())
     for suite in SUITES.values():
         check_names([Reference.parse(m) for m in suite.methods], [Reference.parse(t) for t in suite.tasks])
         for text in suite.tasks:
