@@ -18,6 +18,7 @@ from typing import Any
 
 from arithloc.benchmark.api.errors import ArithlocError, UnknownName, UsageError, quoted
 from arithloc.benchmark.api.model import ModelSource
+from arithloc.benchmark.api.sources import imported_files
 
 OWN = "arithloc"
 LOCAL = "local"
@@ -44,7 +45,7 @@ class Plugin:
         """SHA-256 of the code behind the target: part of the key of every cell that uses it.
 
         For a third party that is every Python file of its top-level package, for a class named by its file that file
-        and every module imported from its folder. Built-ins count with their own file: what they share is versioned
+        and what it imports from its folder. Built-ins count with their own file: what they share is versioned
         (engine, scoring, tasks).
         """
         module = sys.modules[self.target.__module__ if isinstance(self.target, type) else type(self.target).__module__]
@@ -58,12 +59,7 @@ class Plugin:
         if self.distribution == OWN:
             return set()
         if self.distribution == LOCAL:
-            files = (getattr(m, "__file__", None) for m in list(sys.modules.values()))
-            # some libraries' modules name a file that is not there, relative to nothing
-            paths = {
-                Path(f).resolve() for f in files if isinstance(f, str) and f.endswith(".py") and Path(f).is_absolute()
-            }
-            return {p for p in paths if p.is_relative_to(own.parent) and "site-packages" not in p.parts}
+            return imported_files(own, own.parent)
         top = module.partition(".")[0]
         folder = next((parent for parent in own.parents if parent.name == top), None)
         return set(folder.rglob("*.py")) if folder else set()

@@ -1,5 +1,6 @@
 """Registries: entry points, classes by path, and plugins that do not load."""
 
+import importlib
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from arithloc.benchmark.api import registry
 from arithloc.benchmark.api.errors import UnknownName, UsageError
 from arithloc.benchmark.api.registry import BrokenPlugin, Plugin, Registry, load_path
+from arithloc.benchmark.api.sources import imported_files
 
 
 class Dist:
@@ -116,6 +118,42 @@ def test_the_source_hash_covers_the_helpers_of_a_local_file(tmp_path: Path, monk
     assert plugin.source_hash == before
     helper.write_text("SIGN = -1\n")
     assert plugin.source_hash != before
+
+
+def test_the_source_hash_of_a_local_file_does_not_depend_on_what_the_process_has_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file, beside = tmp_path / "mine_too.py", tmp_path / "beside_mine.py"
+    file.write_text("class Mine:\n    pass\n")
+    beside.write_text("x = 1\n")
+    plugin = load_path(f"{file}:Mine", "method")
+    before = plugin.source_hash
+    importlib.import_module("beside_mine")
+    assert plugin.source_hash == before
+
+
+def test_imports_are_followed_through_packages_functions_and_dots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "own_pack/__init__.py": "",
+        "own_pack/start.py": "import json\nfrom own_pack import first\ndef f():\n    import own_pack.deep.third\n",
+        "own_pack/first.py": "from . import second\nfrom .deep.fourth import x\n",
+        "own_pack/second.py": "import start_again_elsewhere",
+        "own_pack/deep/third.py": "from ..broken import y",
+        "own_pack/deep/fourth.py": "from own_pack.start import f",
+        "own_pack/broken.py": "def (",
+        "own_pack/unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = imported_files(tmp_path / "own_pack/start.py", tmp_path / "own_pack")
+    assert {path.name for path in found} == {
+        "__init__.py", "first.py", "second.py", "third.py", "fourth.py", "broken.py",
+    }  # fmt: skip
 
 
 def test_the_source_hash_of_a_package_covers_all_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
