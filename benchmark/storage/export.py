@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from arithloc.benchmark.api.errors import PrerequisiteError, StorageError, UsageError, quoted
 from arithloc.benchmark.storage import schema
@@ -88,8 +88,11 @@ def score_table(repository: Repository) -> ScoreTable:
 
 def document(repository: Repository) -> dict[str, Any]:
     """Every table but `replicate` as plain values, rows in the order of their keys."""
-    tables = [table for table in schema.metadata.sorted_tables if table is not schema.replicate]
     with repository.reading() as connection:
+        there = set(inspect(connection).get_table_names())  # a database of an older arithloc may lack the newest
+        tables = [
+            table for table in schema.metadata.sorted_tables if table is not schema.replicate and table.name in there
+        ]
         return {
             "schema": schema.SCHEMA_NUMBER,
             "tables": {

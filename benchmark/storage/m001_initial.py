@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from arithloc.benchmark.storage.text import now
 
-_TYPES = {
+TYPES = {
     "sqlite": {"integer": "INTEGER", "real": "REAL", "bytes": "BLOB", "strict": " STRICT"},
     "postgresql": {"integer": "BIGINT", "real": "DOUBLE PRECISION", "bytes": "BYTEA", "strict": ""},
 }
@@ -189,7 +189,7 @@ CREATE INDEX ix_score_name_value_key ON score (name, value, key)
 
 def m001_initial(connection: Connection) -> None:
     """Makes every table and index, and gives the database its identity."""
-    for statement in _STATEMENTS.format_map(_TYPES[connection.dialect.name]).split(";"):
+    for statement in _STATEMENTS.format_map(TYPES[connection.dialect.name]).split(";"):
         connection.exec_driver_sql(statement)
     identity = [{"name": "database_id", "value": uuid4().hex}, {"name": "created_at", "value": now()}]
     connection.execute(text("INSERT INTO meta (name, value) VALUES (:name, :value)"), identity)

@@ -13,11 +13,14 @@ from sqlalchemy import Connection, Engine, Inspector, inspect, select
 from arithloc.benchmark.api.errors import SchemaTooNew, UnusableDatabase
 from arithloc.benchmark.storage.location import Location
 from arithloc.benchmark.storage.m001_initial import m001_initial
+from arithloc.benchmark.storage.m002_accuracy import m002_accuracy
 from arithloc.benchmark.storage.schema import schema_migration
 from arithloc.benchmark.storage.text import now
 
 Migration = Callable[[Connection], None]
-MIGRATIONS: tuple[Migration, ...] = (m001_initial,)
+MIGRATIONS: tuple[Migration, ...] = (m001_initial, m002_accuracy)
+ADDITIVE = frozenset({"m002_accuracy"})
+"""Steps that only add tables: a database without them is read as it is, and has nothing in those tables."""
 
 
 def applied(connection: Connection) -> list[str]:
@@ -49,6 +52,13 @@ def check_schema(engine: Engine, location: Location, migrations: Sequence[Migrat
             "Upgrade arithloc, or name another database with --db."
         )
     return done == known
+
+
+def readable(engine: Engine, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Whether a checked database can be read without running its missing steps: all of them only add tables."""
+    with engine.connect() as connection:
+        done = applied(connection)
+    return bool(done) and {step.__name__ for step in migrations} - set(done) <= ADDITIVE
 
 
 def migrate(engine: Engine, location: Location, migrations: Sequence[Migration] = MIGRATIONS) -> list[str]:

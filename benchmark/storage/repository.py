@@ -22,7 +22,7 @@ from arithloc.benchmark.storage.connection import check_file, reading_engine, wr
 from arithloc.benchmark.storage.digest import largest_difference, tolerance
 from arithloc.benchmark.storage.errors import clear_errors
 from arithloc.benchmark.storage.location import Location, locate
-from arithloc.benchmark.storage.migrations import check_schema, migrate
+from arithloc.benchmark.storage.migrations import check_schema, migrate, readable
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary, CellView
 from arithloc.benchmark.storage.records import Attempt, CellResult, CellSpec, Environment, ModelRecord, Status
 from arithloc.benchmark.storage.suites import SuiteRecord, put_suite
@@ -98,7 +98,7 @@ class Repository:
             if read_only or location.file is None or check_file(location.file, writing=False):
                 reader = reading_engine(location)
                 undo.callback(reader.dispose)
-                if not check_schema(reader, location) and read_only:
+                if not check_schema(reader, location) and read_only and not readable(reader):
                     raise UnusableDatabase(
                         f"The results database {location.shown} is empty or of an older arithloc. "
                         "Run 'bench evaluate' on it once to bring it up to date."

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 """Number of the layout of exported documents; raised with every migration that changes a table."""
 
 metadata = MetaData(
@@ -188,6 +188,21 @@ truth_component = _table(
     *_one_of("label", "in", "out", "undecided", "static"), _real("flip_rate"), _key("truth_id", "kind", "name"),
 )  # fmt: skip
 
+accuracy = _table(
+    "accuracy",
+    _text("accuracy_id"), _text("model_id", ForeignKey("model.model_id")),
+    _text("task_id", ForeignKey("task.task_id")), _text("data_hash"), _text("split"), _integer("seed", null=True),
+    _text("private_commitment"), _real("public_share"), _integer("requested"), _integer("n_pairs"),
+    _integer("n_clusters"), _integer("n_left_out"), _text("dtype"), *_one_of("part", "whole", "kept", "removed"),
+    _text("circuit_key", null=True),  # the key of a cell keeps its meaning where the cell itself is not
+    _integer("n_components", null=True), _real("size"), _real("acc", null=False), _real("acc_low", null=False),
+    _real("acc_high", null=False), _real("exact_match", null=False), _real("exact_match_low", null=False),
+    _real("exact_match_high", null=False), _text("lm_eval_version"), _integer("engine_version"),
+    _text("env_hash", ForeignKey("environment.env_hash")), _text("device"), _text("measured_at"),
+    _key("accuracy_id"),
+    CheckConstraint("(part = 'whole') = (circuit_key IS NULL)", name="circuit"),
+)  # fmt: skip
+
 suite = _table(
     "suite",
     _text("suite_id"), _text("name"), _text("version"), _text("title"), _text("created_at"), _key("suite_id"),
@@ -225,5 +240,6 @@ for _columns in (
     (cell.c.localization_key,),
     (score.c.name, score.c.value, score.c.key),
     (board_row.c.board_id, board_row.c.rank_low),
+    (accuracy.c.model_id, accuracy.c.task_id),
 ):
     Index(None, *_columns)

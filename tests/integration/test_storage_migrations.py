@@ -9,18 +9,21 @@ from support.results import ENVIRONMENT, SPEC, attempt, result
 
 from arithloc.benchmark.api.errors import SchemaTooNew
 from arithloc.benchmark.storage import schema
+from arithloc.benchmark.storage.accuracy import accuracies
 from arithloc.benchmark.storage.connection import writing_engine
+from arithloc.benchmark.storage.export import document
 from arithloc.benchmark.storage.location import locate
-from arithloc.benchmark.storage.migrations import MIGRATIONS, applied, check_schema, migrate
+from arithloc.benchmark.storage.merge import merge
+from arithloc.benchmark.storage.migrations import MIGRATIONS, applied, check_schema, migrate, readable
 from arithloc.benchmark.storage.repository import Repository
 
 
-def m002_colour(connection):
+def m901_colour(connection):
     connection.exec_driver_sql("ALTER TABLE entry ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
     connection.exec_driver_sql("UPDATE entry SET colour = 'red'")
 
 
-def m003_broken(connection):
+def m902_broken(connection):
     connection.exec_driver_sql("CREATE TABLE half (x TEXT) STRICT")
     raise RuntimeError("in the middle")
 
@@ -81,29 +84,53 @@ def test_a_new_step_keeps_the_rows_and_leaves_a_copy_of_the_old_file(tmp_path):
         repository.store(SPEC, attempt(), result(), ENVIRONMENT)
     location = locate(file)
     engine = writing_engine(location)
-    steps = (*MIGRATIONS, m002_colour)
+    steps = (*MIGRATIONS, m901_colour)
     assert not check_schema(engine, location, steps)
-    assert migrate(engine, location, steps) == ["m002_colour"]
+    assert migrate(engine, location, steps) == ["m901_colour"]
     assert migrate(engine, location, steps) == []
     with engine.connect() as connection:
-        assert applied(connection) == ["m001_initial", "m002_colour"]
+        assert applied(connection) == [*(step.__name__ for step in MIGRATIONS), "m901_colour"]
         assert connection.exec_driver_sql("SELECT colour FROM entry").scalars().all() == ["red"]
         assert connection.exec_driver_sql("SELECT count(*) FROM score").scalar() == 3
     engine.dispose()
-    with pytest.raises(SchemaTooNew, match=r"m002_colour.*m001_initial"):
+    with pytest.raises(SchemaTooNew, match=rf"m901_colour.*{MIGRATIONS[-1].__name__}"):
         Repository.open(file)
-    with Repository.open(tmp_path / "results.db.before-m002_colour.sqlite", read_only=True) as before:
+    with Repository.open(tmp_path / "results.db.before-m901_colour.sqlite", read_only=True) as before:
         assert before.revision() == 1
 
 
 def test_a_failing_step_leaves_the_state_before_it(place):
     location, engine = place
     with pytest.raises(RuntimeError, match="in the middle"):
-        migrate(engine, location, (*MIGRATIONS, m002_colour, m003_broken))
+        migrate(engine, location, (*MIGRATIONS, m901_colour, m902_broken))
     with engine.connect() as connection:
-        assert applied(connection) == ["m001_initial", "m002_colour"]
+        assert applied(connection) == [*(step.__name__ for step in MIGRATIONS), "m901_colour"]
     assert "half" not in inspect(engine).get_table_names()
-    assert migrate(engine, location, (*MIGRATIONS, m002_colour)) == []
+    assert migrate(engine, location, (*MIGRATIONS, m901_colour)) == []
+
+
+def test_a_database_without_the_added_tables_is_read_as_it_is(tmp_path):
+    file = tmp_path / "results.db"
+    engine = writing_engine(locate(file))
+    assert migrate(engine, locate(file), MIGRATIONS[:1]) == ["m001_initial"]
+    engine.dispose()
+    with Repository.open(file, read_only=True) as old:
+        with old.reading() as connection:
+            assert accuracies(connection) == []
+        assert "accuracy" not in document(old)["tables"] and "cell" in document(old)["tables"]
+        assert old.cells() == []
+        with Repository.open(tmp_path / "all" / "results.db") as receiver:
+            assert merge(receiver, old).added == 0
+    with closing(sqlite3.connect(file)) as opened:
+        assert opened.execute("SELECT name FROM schema_migration").fetchall() == [("m001_initial",)]
+    with Repository.open(file), closing(sqlite3.connect(file)) as opened:
+        assert opened.execute("SELECT count(*) FROM accuracy").fetchone() == (0,)
+
+
+def test_a_step_that_changes_a_table_must_be_run_before_reading(place):
+    location, engine = place
+    migrate(engine, location)
+    assert readable(engine) and not readable(engine, (*MIGRATIONS, m901_colour))
 
 
 def test_a_new_database_needs_no_copy(place):

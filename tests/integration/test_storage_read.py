@@ -204,7 +204,7 @@ def test_parquet_is_the_same_table(shown, tmp_path):
 def test_json_holds_every_row(shown, tmp_path):
     export(shown, tmp_path / "results.json", Format.JSON)
     document = json.loads((tmp_path / "results.json").read_text())
-    assert document["schema"] == 1
+    assert document["schema"] == schema.SCHEMA_NUMBER
     assert document["tables"].keys() == schema.metadata.tables.keys() - {"replicate"}
     with shown.reading() as connection:
         for name, rows in document["tables"].items():
