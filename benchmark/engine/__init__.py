@@ -13,9 +13,12 @@ from arithloc.benchmark.engine.gradients import gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
 from arithloc.benchmark.engine.meter import Meter
+from arithloc.benchmark.engine.norms import NormParts
 from arithloc.benchmark.engine.patch import patch
 from arithloc.benchmark.engine.read import read
 from arithloc.benchmark.engine.readings import METRICS, Readings
+from arithloc.benchmark.engine.relevance import relevance_rules
+from arithloc.benchmark.engine.site_effects import site_effects
 from arithloc.benchmark.engine.sites import Site, SiteKind, embedding, sites_of
 from arithloc.benchmark.engine.sweep import sweep
 
@@ -33,6 +36,7 @@ __all__ = [
     "Given",
     "Intervention",
     "Meter",
+    "NormParts",
     "Readings",
     "Run",
     "Site",
@@ -45,6 +49,8 @@ __all__ = [
     "gradients",
     "patch",
     "read",
+    "relevance_rules",
+    "site_effects",
     "sites_of",
     "sweep",
 ]

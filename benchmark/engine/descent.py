@@ -1,8 +1,8 @@
 """One forward and one backward of a batch, from a point of a path between two runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from arithloc.benchmark.engine.batching import ids_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.forward import last_logits
 from arithloc.benchmark.engine.readings import as_logits
-from arithloc.benchmark.engine.sites import Site, hook
+from arithloc.benchmark.engine.sites import Site, SiteKind, hook
 from arithloc.benchmark.models import SubjectModel
 
 Key = TypeVar("Key")
@@ -24,6 +24,9 @@ Watch = Callable[[ExitStack, dict[Key, Tensor]], None]
 
 DIFFERENTIABLE = ("logit_diff", "logprob", "prob", "kl")
 """Metrics that have a gradient."""
+Rule = Literal["right", "midpoint", "left"]
+"""Where in its m-th part of the path a point lies: `right` includes the run itself, `left` the baseline."""
+_OFFSETS = {"right": 0.0, "midpoint": 0.5, "left": 1.0}
 _PASSES = 3
 """Forward-equivalents of one forward with its backward."""
 
@@ -34,6 +37,11 @@ def check_metric(metric: str) -> None:
         raise UnknownName.among("differentiable metric", metric, DIFFERENTIABLE)
 
 
+def without_gradient(value: Tensor) -> Tensor:
+    """The same numbers, through which a gradient of zeros goes back: unlike a detached tensor still part of the graph."""
+    return value.detach() + 0.0 * (value - value.detach())
+
+
 class Descent:
     """Gradients of one batch.
 
@@ -42,10 +50,13 @@ class Descent:
         pairs: pairs of equal length.
         run: the prompts whose tokens are run; a path moves their activations.
         metric: one of `DIFFERENTIABLE`.
+        stopped: blocks whose attention and MLP pass no gradient back; the activations stay what they are.
     """
 
-    def __init__(self, model: SubjectModel, pairs: list[PromptPair], run: Run, metric: str) -> None:
-        self.model, self.metric = model, metric
+    def __init__(
+        self, model: SubjectModel, pairs: list[PromptPair], run: Run, metric: str, stopped: Collection[int] = ()
+    ) -> None:
+        self.model, self.metric, self.stopped = model, metric, stopped
         self.ids: Int[Tensor, "pair pos"] = ids_of(pairs, run, model.device)
         self.tokens = torch.tensor([[p.answer_token, p.foil_token] for p in pairs], device=model.device)
         self.moves = torch.tensor([[c != SHOT for c in p.classes] for p in pairs], device=model.device)
@@ -54,11 +65,11 @@ class Descent:
             clean = last_logits(model, ids_of(pairs, "clean", model.device)).clone()
             self.clean = as_logits(clean).log_softmax(-1)
 
-    def points(self, start: Tensor, end: Tensor, steps: int) -> Iterator[Tensor]:
-        """Start + (k / steps) (end - start), k = 1 .. steps; exemplar tokens stay at the end."""
+    def points(self, start: Tensor, end: Tensor, steps: int, rule: Rule = "right") -> Iterator[Tensor]:
+        """Start + ((k - offset of the rule) / steps) (end - start), k = 1 .. steps; exemplar tokens stay at the end."""
         where = self.moves.view(*self.moves.shape, *[1] * (end.ndim - 2)).to(end.device)
         for k in range(1, steps + 1):
-            yield torch.where(where, start + (k / steps) * (end - start), end)
+            yield torch.where(where, start + ((k - _OFFSETS[rule]) / steps) * (end - start), end)
 
     def gradient(self, moving: Site, point: Tensor, watch: Watch[Key]) -> dict[Key, Tensor]:
         """Gradient of the summed metric with respect to each watched tensor, with site `moving` set to `point`."""
@@ -67,6 +78,9 @@ class Descent:
         with torch.enable_grad(), ExitStack() as stack:
             stack.callback(hook(model, moving, lambda _: start).remove)
             watch(stack, tensors)
+            for layer in self.stopped:  # behind the watched tensors, so that these have no gradient either
+                for kind in (SiteKind.ATTENTION, SiteKind.MLP):
+                    stack.callback(hook(model, Site(kind, layer), without_gradient).remove)
             output: Any = model.module(input_ids=self.ids, use_cache=False, logits_to_keep=1)
             value = self._values(as_logits(output.logits[:, -1])).sum()
             gradients = torch.autograd.grad(value, list(tensors.values()))

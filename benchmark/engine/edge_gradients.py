@@ -1,6 +1,6 @@
 """First-order effects of all edges at once: edge attribution patching, with or without integrated gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +12,12 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, Progress, PromptPair, UnsupportedGranularity
-from arithloc.benchmark.api.edges import layer_edges, n_edges, n_senders
+from arithloc.benchmark.api.edges import head_sender, layer_edges, mlp_sender, n_edges, n_senders
 from arithloc.benchmark.api.method import no_progress
 from arithloc.benchmark.engine.batching import Batcher, grouped, kept_tokens
-from arithloc.benchmark.engine.descent import Descent, check_metric
+from arithloc.benchmark.engine.descent import Descent, Rule, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
+from arithloc.benchmark.engine.gradients import Path
 from arithloc.benchmark.engine.packed_circuits import ablated_sites, class_index
 from arithloc.benchmark.engine.packed_edges import refuse_mixed_heads
 from arithloc.benchmark.engine.positions import groups_of
@@ -34,6 +35,9 @@ def edge_effects(
     run: Run = "clean",
     baseline: Donor = "counterfactual",
     steps: int = 1,
+    path: Path = "inputs",
+    rule: Rule = "right",
+    stopped: Collection[int] = (),
     reference: Sequence[PromptPair] | None = None,
     seed: int = 0,
     batcher: Batcher | None = None,
@@ -44,7 +48,9 @@ def edge_effects(
     For an edge from s to r it is the sum over the space's positions of (write of s in the run - in the baseline) times
     the gradient with respect to what r reads of the residual stream, before its norm (edge attribution patching, Syed
     et al. 2023, arXiv:2310.10348; the mean gradient over points k / steps of the way from baseline to run, k = 1 ..
-    steps, is EAP-IG with inputs, Hanna et al. 2024, arXiv:2403.17806). Positive: the edge works for the metric.
+    steps, is EAP-IG with inputs, Hanna et al. 2024, arXiv:2403.17806). With the path `activations` the gradient for
+    edges from s is taken where s itself is between baseline and run, heads of a block together, and everything else
+    follows: one forward and backward per step, block and kind of sender. Positive: the edge works for the metric.
 
     Args:
         model: the subject model.
@@ -54,6 +60,9 @@ def edge_effects(
         run: end of the path.
         baseline: start of the path.
         steps: points on the path.
+        path: what moves.
+        rule: where in its part of the path each point lies.
+        stopped: blocks through which no gradient goes back.
         reference: prompts of the mean ablation, and of `resample`.
         seed: of `resample`.
         batcher: batch size; estimated where None.
@@ -85,11 +94,13 @@ def edge_effects(
             changes = {site: ends[site].clone() - starts[site].clone() for site in sites}
             index = class_index(space, batch, 0).to(model.device)
             effects = _Effects(model, changes, index, len(groups_of(space)))
-            descent = Descent(model, batch, run, metric)
-            for point in descent.points(starts[embedding()].clone(), ends[embedding()].clone(), steps):
-                read: dict[_Read, Tensor] = {}
-                gradients = descent.gradient(embedding(), point, _watch(model, read))
-                effects.add(gradients, read)
+            descent = Descent(model, batch, run, metric, stopped)
+            for moving in [embedding()] if path == "inputs" else sites:
+                readers = _Readers.of(model, moving)
+                for point in descent.points(starts[moving].clone(), ends[moving].clone(), steps, rule):
+                    read: dict[_Read, Tensor] = {}
+                    gradients = descent.gradient(moving, point, _watch(model, readers, read))
+                    effects.add(gradients, read, readers, None if path == "inputs" else moving)
             found[:, members[part]] = effects.flat().cpu().numpy() / steps
             done += len(batch)
             progress(done, len(pairs))
@@ -104,7 +115,22 @@ _Read = tuple[str, int, int]
 """What is noted in a forward: `attention`, `mlp` or `final` residual streams, `slot` outputs and `mlp_input`."""
 
 
-def _watch(model: SubjectModel, read: dict[_Read, Tensor]) -> Any:
+@dataclass(frozen=True)
+class _Readers:
+    """The first blocks whose attention and whose MLP read what a site writes."""
+
+    attention: int
+    mlp: int
+
+    @classmethod
+    def of(cls, model: SubjectModel, site: Site) -> "_Readers":
+        if site.kind is SiteKind.RESIDUAL:
+            return cls(site.layer, site.layer)
+        own = site.kind is SiteKind.HEAD and not model.shape.parallel
+        return cls(site.layer + 1, site.layer + (not own))
+
+
+def _watch(model: SubjectModel, readers: _Readers, read: dict[_Read, Tensor]) -> Any:
     """Notes what the receivers read in `read`, and tensors whose gradients tell what they do with it."""
 
     def register(stack: ExitStack, tensors: dict[_Read, Tensor]) -> None:
@@ -118,7 +144,8 @@ def _watch(model: SubjectModel, read: dict[_Read, Tensor]) -> Any:
             def post(_: nn.Module, __: tuple[Any, ...], value: Tensor) -> None:
                 tensors[key] = value
 
-            stack.callback(module.register_forward_hook(post).remove)
+            # before any hook that changes what goes on from here, and with it the gradient
+            stack.callback(module.register_forward_hook(post, prepend=True).remove)
 
         def own_copy(key: _Read, module: nn.Module) -> None:
             def pre(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -129,12 +156,14 @@ def _watch(model: SubjectModel, read: dict[_Read, Tensor]) -> Any:
             stack.callback(module.register_forward_pre_hook(pre).remove)
 
         for layer in range(model.shape.n_layers):
-            note(("attention", layer, 0), model.blocks[layer])
-            for i, module in enumerate(modules(model, layer)):
-                output(("slot", layer, i), module)
-            own_copy(("mlp_input", layer, 0), model.mlp(layer))
-            norm = model.mlp_norm(layer)
-            note(("mlp", layer, 0), model.blocks[layer] if norm is None else norm)
+            if layer >= readers.attention:
+                note(("attention", layer, 0), model.blocks[layer])
+                for i, module in enumerate(modules(model, layer)):
+                    output(("slot", layer, i), module)
+            if layer >= readers.mlp:
+                own_copy(("mlp_input", layer, 0), model.mlp(layer))
+                norm = model.mlp_norm(layer)
+                note(("mlp", layer, 0), model.blocks[layer] if norm is None else norm)
         own_copy(("final", 0, 0), model.final_norm)
 
     return register
@@ -182,31 +211,46 @@ class _Effects:
         """In the order of the space."""
         return torch.cat([self.inner.flatten(1), self.logits], 1).T
 
-    def add(self, gradients: dict[_Read, Tensor], read: dict[_Read, Tensor]) -> None:
-        """Adds the effects at one point of the path."""
+    def add(
+        self, gradients: dict[_Read, Tensor], read: dict[_Read, Tensor], readers: _Readers, only: Site | None
+    ) -> None:
+        """Adds the effects at one point of a path: of all senders, or of those at one site."""
         model, shape = self.model, self.model.shape
         for layer, edges in enumerate(layer_edges(shape)):
-            outputs = [gradients["slot", layer, i] for i in range(len(modules(model, layer)))]
-            after = torch.einsum("ptsd,sdm->ptsm", by_slot(model, outputs), slot_projection(model, layer)[0])
-            attention = _before(model.input_norm(layer), read["attention", layer, 0], after)
-            norm = model.mlp_norm(layer)
-            norm = model.input_norm(layer) if norm is None and shape.parallel else norm
-            mlp = _before(norm, read["mlp", layer, 0], gradients["mlp_input", layer, 0].unsqueeze(2))
-            both = self._products(torch.cat([attention, mlp], 2), layer)
-            self.inner[:, edges.attention] += both[:, :-1].flatten(1, 2).to(self.inner.device)
-            own = both[:, -1]
-            if not shape.parallel:
-                own = torch.cat([own, self._by_class(mlp, self._heads(layer))[:, 0]], 1)
-            self.inner[:, edges.mlp] += own.to(self.inner.device)
-        self.logits += self._last(gradients["final", 0, 0][:, -1])
+            found: list[Tensor] = []
+            tables: list[Tensor] = []
+            if layer >= readers.attention:
+                outputs = [gradients["slot", layer, i] for i in range(len(modules(model, layer)))]
+                after = torch.einsum("ptsd,sdm->ptsm", by_slot(model, outputs), slot_projection(model, layer)[0])
+                found.append(_before(model.input_norm(layer), read["attention", layer, 0], after))
+                tables.append(self.inner[:, edges.attention].unflatten(1, (slots(model), edges.attention_senders)))
+            if layer >= readers.mlp:
+                norm = model.mlp_norm(layer)
+                norm = model.input_norm(layer) if norm is None and shape.parallel else norm
+                found.append(_before(norm, read["mlp", layer, 0], gradients["mlp_input", layer, 0].unsqueeze(2)))
+                tables.append(self.inner[:, edges.mlp].unsqueeze(1))
+                if not shape.parallel and only in (None, Site(SiteKind.HEAD, layer)):
+                    own = self._by_class(found[-1], self._heads(layer))
+                    tables[-1][:, :, edges.attention_senders :] += own.to(self.inner.device)
+            if not found:
+                continue
+            for first, writes in self._written(layer, only):
+                products = self._by_class(torch.cat(found, 2), writes).to(self.inner.device)
+                parts = products.split([table.shape[1] for table in tables], 1)
+                for table, part in zip(tables, parts, strict=True):
+                    table[:, :, first : first + part.shape[2]] += part
+        self._add_last(gradients["final", 0, 0][:, -1], only)
 
-    def _products(
-        self, gradient: Float[Tensor, "pair pos slot d_model"], layers: int
-    ) -> Float[Tensor, "pair slot sender cls"]:
-        """Effects of the input and of all senders of the first `layers` blocks on some receivers."""
-        parts = [self._by_class(gradient, self.changes[embedding()].unsqueeze(2))]
-        parts += [self._by_class(gradient, self._writes(layer)) for layer in range(layers)]
-        return torch.cat(parts, 2)
+    def _written(self, layers: int, only: Site | None, *, last: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """Index of the first sender and changes (pair, pos, sender, d_model), of the input and the first blocks."""
+        here = slice(-1, None) if last else slice(None)
+        if only in (None, embedding()):
+            yield 0, self.changes[embedding()][:, here].unsqueeze(2)
+        for layer in range(layers):
+            if only in (None, Site(SiteKind.HEAD, layer)):
+                yield head_sender(self.model.shape, layer, 0), self._heads(layer, last=last)
+            if only in (None, mlp := Site(SiteKind.MLP, layer)):
+                yield mlp_sender(self.model.shape, layer), self.changes[mlp][:, here].unsqueeze(2)
 
     def _by_class(
         self, gradient: Float[Tensor, "pair pos slot d_model"], writes: Float[Tensor, "pair pos sender d_model"]
@@ -216,18 +260,11 @@ class _Effects:
         members = torch.nn.functional.one_hot(self.index, self.n_classes + 1)[..., : self.n_classes]
         return torch.einsum("ptks,ptg->pksg", products, members.to(products))
 
-    def _last(self, gradient: Float[Tensor, "pair d_model"]) -> Float[Tensor, "pair sender"]:
-        """Effects of all senders on the logits."""
-        writes = [self.changes[embedding()][:, -1:]]
-        writes += [self._writes(layer, last=True)[:, 0] for layer in range(self.model.shape.n_layers)]
-        products = [torch.einsum("psm,pm->ps", part, gradient.to(part.device)).double() for part in writes]
-        return torch.cat([part.to(self.logits.device) for part in products], 1)
-
-    def _writes(self, layer: int, *, last: bool = False) -> Float[Tensor, "pair pos sender d_model"]:
-        """Changes of what the heads and the MLP of a block write."""
-        here = slice(-1, None) if last else slice(None)
-        mlp = self.changes[Site(SiteKind.MLP, layer)][:, here].unsqueeze(2)
-        return torch.cat([self._heads(layer, last=last), mlp], 2)
+    def _add_last(self, gradient: Float[Tensor, "pair d_model"], only: Site | None) -> None:
+        """Adds the effects on the logits."""
+        for first, writes in self._written(self.model.shape.n_layers, only, last=True):
+            products = torch.einsum("psm,pm->ps", writes[:, 0], gradient.to(writes.device)).double()
+            self.logits[:, first : first + products.shape[1]] += products.to(self.logits.device)
 
     def _heads(self, layer: int, *, last: bool = False) -> Float[Tensor, "pair pos head d_model"]:
         z = self.changes[Site(SiteKind.HEAD, layer)]

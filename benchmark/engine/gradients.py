@@ -1,6 +1,6 @@
 """Gradients of a metric with respect to activations, along a path between two runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -10,7 +10,7 @@ from arithloc.benchmark.api import Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
 from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher, grouped
-from arithloc.benchmark.engine.descent import Descent, Watch, check_metric
+from arithloc.benchmark.engine.descent import Descent, Rule, Watch, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
 from arithloc.benchmark.engine.positions import ALL, Positions, selected
 from arithloc.benchmark.engine.sites import Site, check, embedding, hook
@@ -30,6 +30,8 @@ def gradients(
     baseline: Donor = "counterfactual",
     steps: int = 1,
     path: Path = "inputs",
+    rule: Rule = "right",
+    stopped: Collection[int] = (),
     positions: Positions = ALL,
     reference: Sequence[PromptPair] | None = None,
     seed: int = 0,
@@ -39,7 +41,8 @@ def gradients(
     """Mean gradient of a per-pair metric with respect to the activation at each site.
 
     The mean is over points baseline + (k / steps) (run - baseline), k = 1 .. steps, as in EAP-IG (Hanna et al. 2024,
-    arXiv:2403.17806); one step is the gradient in the run itself (attribution patching). With `inputs` the residual
+    arXiv:2403.17806); one step is the gradient in the run itself (attribution patching). With the rule `midpoint` it
+    is k - 1/2 and with `left` k - 1, so that one step is the gradient in the baseline. With `inputs` the residual
     stream before block 0 moves and all sites are read in one pass per step; with `activations` each site moves on its
     own in the run, one pass per site and step. Exemplar positions do not move. Times (run - baseline) and summed over
     positions, the result is the first-order effect of the site.
@@ -53,6 +56,8 @@ def gradients(
         baseline: start of the path.
         steps: points on the path.
         path: what moves.
+        rule: where in its part of the path each point lies.
+        stopped: blocks through which no gradient goes back (GradDrop, Kramár et al. 2024, arXiv:2403.00745).
         positions: tokens whose gradients are returned.
         reference: prompts of the mean ablation, and of `resample`.
         seed: of `resample`.
@@ -82,15 +87,15 @@ def gradients(
         def work(part: slice, members: list[int] = members) -> None:
             nonlocal done
             batch = [pairs[i] for i in members[part]]
-            descent = Descent(model, batch, run, metric)
+            descent = Descent(model, batch, run, metric, stopped)
             # a copy made outside inference mode can be part of a graph
             ends = {site: value.clone() for site, value in end(batch, moved, 0).items()}
             starts = {site: value.clone() for site, value in start(batch, moved, 0).items()}
             groups = [(embedding(), whole)] if path == "inputs" else [(site, [site]) for site in whole]
             for moving, read in groups:
                 total: dict[Site, Tensor] = {}
-                for point in descent.points(starts[moving], ends[moving], steps):
-                    for site, gradient in descent.gradient(moving, point, _watch(model, read)).items():
+                for point in descent.points(starts[moving], ends[moving], steps, rule):
+                    for site, gradient in descent.gradient(moving, point, watch_sites(model, read)).items():
                         total[site] = total[site] + gradient if site in total else gradient
                 for site in sites:
                     if site.whole in total:
@@ -106,7 +111,7 @@ def gradients(
     return Capture(chosen, {site: tuple(values[i] for i in range(len(pairs))) for site, values in found.items()})
 
 
-def _watch(model: SubjectModel, sites: Sequence[Site]) -> Watch[Site]:
+def watch_sites(model: SubjectModel, sites: Sequence[Site]) -> Watch[Site]:
     """Notes the activations at whole sites."""
 
     def register(stack: ExitStack, tensors: dict[Site, Tensor]) -> None:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from arithloc.benchmark.engine.norms import NormParts
 from arithloc.benchmark.models import SubjectModel
 
 Kind = Literal["frozen_final", "raw"]
@@ -50,19 +51,12 @@ class FrozenLens:
         final = final.to(dtype)
         if kind == "raw":
             return cls(weight, torch.ones(final.shape[0], dtype=dtype, device=weight.device))
-        # families differ in gain (g or 1 + g), bias, centring and epsilon: ask a copy of the module itself
         norm = copy.deepcopy(model.final_norm).to(dtype)
+        parts = NormParts.of(norm, final[0])
         with torch.inference_mode():
-            ones = torch.ones_like(final[0])
-            bias = norm(torch.zeros_like(ones))
-            centred = bool(((norm(ones) - bias).abs() < 1e-6).all())
-            probe = torch.cumprod(-ones, 0) if centred else ones  # +1 and -1 in turn: variance, hardly any mean
-            gain = (norm(probe) - bias) / (probe - probe.mean() if centred else probe)
-            part = gain * (final - final.mean(-1, keepdim=True) if centred else final)
-            # any common factor of the gain is taken up by the scale, which makes the lens exact at `final`
-            scale = part.pow(2).sum(-1) / (part * (norm(final) - bias)).sum(-1)
-        weight = weight * gain.to(weight.device)
-        return cls(weight - weight.mean(-1, keepdim=True) if centred else weight, scale.to(weight.device))
+            scale = 1 / parts.inverse_scale(final, norm(final))[:, 0]
+        weight = weight * parts.gain.to(weight.device)
+        return cls(weight - weight.mean(-1, keepdim=True) if parts.centred else weight, scale.to(weight.device))
 
     def repeated(self, times: int) -> "FrozenLens":
         """The lens for `times` conditions of the same pairs one after the other: one pass over the vocabulary for all."""
