@@ -21,6 +21,7 @@ class ActivationNorm:
         name="activation-norm",
         summary="Mean norm of what a component adds to the residual stream.",
         granularities={Granularity.LAYER, Granularity.NODE, Granularity.NEURON},
+        cost="constant",
     )
 
     def localize(self, problem: Problem) -> Scores:

@@ -53,6 +53,7 @@ class CNA:
         summary="Fall of each MLP neuron's importance for the predicted token under a contrast.",
         granularities={Granularity.NEURON},
         reference="arXiv:2409.14144",
+        cost="constant",
     )
 
     def localize(self, problem: Problem) -> Scores:

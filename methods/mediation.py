@@ -38,6 +38,7 @@ class Mediation:
         summary="Indirect effect of patching one module from the other run of the pair.",
         granularities={Granularity.LAYER, Granularity.NODE},
         reference="arXiv:2305.15054",
+        cost="components",
     )
 
     def localize(self, problem: Problem) -> Scores:

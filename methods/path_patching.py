@@ -37,6 +37,7 @@ class PathPatching:
         summary="Direct effect on the logits of giving one head or MLP its counterfactual output.",
         granularities={Granularity.NODE},
         reference="arXiv:2409.01659",
+        cost="components",
     )
 
     def localize(self, problem: Problem) -> Scores:

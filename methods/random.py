@@ -14,6 +14,7 @@ class Random:
         summary="Independent uniform scores: the null that every method must beat.",
         granularities=set(Granularity),
         access="none",
+        cost="none",
     )
 
     def localize(self, problem: Problem) -> Scores:

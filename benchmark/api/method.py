@@ -28,7 +28,9 @@ class MethodInfo:
         summary: one sentence.
         granularities: what it can score.
         reference: source of the definition, as `arXiv:2305.15054`.
-        access: what it needs of the model: `none`, `forward`, `gradient` or `training`.
+        access: what it needs of the model: `none`, `weights`, `forward`, `gradient` or `training`.
+        cost: what its passes per pair grow with: `none` (no pass at all), `constant`, `layers`, `components` or
+            `training` (a number of steps); empty where it is not said.
         version: raised when the scores may change.
     """
 
@@ -38,6 +40,7 @@ class MethodInfo:
     reference: str = ""
     access: str = "forward"
     version: str = "1"
+    cost: str = ""
 
     def supports(self, granularity: Granularity) -> bool:
         """Whether the method scores spaces of this granularity."""
