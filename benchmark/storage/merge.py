@@ -180,9 +180,10 @@ def _write(target: Connection, source: Connection, verdicts: Mapping[str, _Verdi
             changed += _write_notes(target, key, old, verdicts[key].note)
         changed += len(fresh) + len(taken) + _unite_attempts(target, source, chunk)
         added += len(fresh)
-    if inspect(source).has_table(schema.accuracy.name):  # not in a database of an older arithloc
-        for rows in source.execute(select(schema.accuracy)).mappings().partitions(_CHUNK):
-            changed += writing.insert_new(target, schema.accuracy, [dict(row) for row in rows])
+    for table in (schema.accuracy, schema.circuit_test):
+        if inspect(source).has_table(table.name):  # not in a database of an older arithloc
+            for rows in source.execute(select(table)).mappings().partitions(_CHUNK):
+                changed += writing.insert_new(target, table, [dict(row) for row in rows])
     if changed:
         writing.raise_revision(target, entries)
     replaced = sum(verdict.take_source for verdict in verdicts.values())

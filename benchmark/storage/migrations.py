@@ -14,12 +14,13 @@ from arithloc.benchmark.api.errors import SchemaTooNew, UnusableDatabase
 from arithloc.benchmark.storage.location import Location
 from arithloc.benchmark.storage.m001_initial import m001_initial
 from arithloc.benchmark.storage.m002_accuracy import m002_accuracy
+from arithloc.benchmark.storage.m003_circuit_test import m003_circuit_test
 from arithloc.benchmark.storage.schema import schema_migration
 from arithloc.benchmark.storage.text import now
 
 Migration = Callable[[Connection], None]
-MIGRATIONS: tuple[Migration, ...] = (m001_initial, m002_accuracy)
-ADDITIVE = frozenset({"m002_accuracy"})
+MIGRATIONS: tuple[Migration, ...] = (m001_initial, m002_accuracy, m003_circuit_test)
+ADDITIVE = frozenset({"m002_accuracy", "m003_circuit_test"})
 """Steps that only add tables: a database without them is read as it is, and has nothing in those tables."""
 
 

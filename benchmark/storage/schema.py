@@ -24,7 +24,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 """Number of the layout of exported documents; raised with every migration that changes a table."""
 
 metadata = MetaData(
@@ -201,6 +201,14 @@ accuracy = _table(
     _text("env_hash", ForeignKey("environment.env_hash")), _text("device"), _text("measured_at"),
     _key("accuracy_id"),
     CheckConstraint("(part = 'whole') = (circuit_key IS NULL)", name="circuit"),
+)  # fmt: skip
+
+circuit_test = _table(
+    "circuit_test",
+    _of_cell(), _text("name"), _real("value"), _real("low"), _real("high"), _real("se"), _integer("n_pairs"),
+    _integer("n_clusters"), *_one_of("ranking_rule", "absolute", "signed", "none"),
+    *_one_of("direction", "higher", "lower"), _text("unit"), _text("reason"), _text("flags_json"),
+    _text("settings_json"), _text("measured_at"), _key("key", "name"),
 )  # fmt: skip
 
 suite = _table(
