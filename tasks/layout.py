@@ -109,7 +109,9 @@ def front_ids(tokenizer: Any, bos: Bos) -> tuple[int, ...]:
     added = tuple(with_special[: _find(with_special, plain)])
     if added or bos is Bos.TOKENIZER:
         return added
-    separator = tokenizer.get_vocab().get(DOCUMENT_SEPARATOR)
+    separator = tokenizer.convert_tokens_to_ids(DOCUMENT_SEPARATOR)  # an unknown token's id where there is none
+    if separator is not None and tokenizer.convert_ids_to_tokens(separator) != DOCUMENT_SEPARATOR:
+        separator = None
     for token in (separator, tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return (int(token),)
