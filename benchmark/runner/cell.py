@@ -22,6 +22,7 @@ from arithloc.benchmark.runner.choices import instantiate
 from arithloc.benchmark.runner.job import Job
 from arithloc.benchmark.runner.oracle import oracle_scores
 from arithloc.benchmark.runner.pairs import MIN_CORRECT, PairSet
+from arithloc.benchmark.runner.process_state import process_state_kept
 from arithloc.benchmark.runner.refusal import CannotScore
 from arithloc.benchmark.runner.scoring import score
 from arithloc.benchmark.runner.seeds import seed_of
@@ -206,7 +207,8 @@ def _call(method: Any, problem: Problem, name: str) -> Any:
     np.random.seed(problem.seed)
     torch.manual_seed(problem.seed)
     try:
-        return method.localize(problem)
+        with process_state_kept():
+            return method.localize(problem)
     except ArithlocError:
         raise
     except BaseException as error:  # a stranger's code may raise anything, SystemExit too; it costs this cell only

@@ -1,9 +1,11 @@
 """One cell through the serial executor: numbers against a slow reference, and every way in which a cell can fail."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support import tiny
 
 from arithloc.benchmark import engine
@@ -208,6 +210,21 @@ def test_after_an_edited_model_the_next_cell_sees_a_clean_one(bench, folder, cul
     after, _, _ = run(bench, folder, plugin("Steady"))
     for name, values in before.pair_values.items():
         np.testing.assert_array_equal(values, after.pair_values[name])
+
+
+def process_state():
+    return (
+        Path.cwd(), dict(os.environ), np.geterr(), torch.get_default_dtype(), torch.get_default_device(),
+        torch.get_num_threads(), torch.is_grad_enabled(), torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+    )  # fmt: skip
+
+
+def test_what_a_method_leaves_changed_in_the_process_is_put_back(bench, folder):
+    before = process_state()
+    result, _, _ = run(bench, folder, plugin("Untidy"))
+    assert not isinstance(result, Failure)
+    assert process_state() == before
 
 
 def test_a_model_that_cannot_do_the_task_is_refused_unless_forced(bench, clueless):

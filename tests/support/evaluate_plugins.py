@@ -175,6 +175,24 @@ class EditsWeights:
         return Scores.of(problem.space, np.ones(len(problem.space)))
 
 
+class Untidy:
+    """Leaves folder, environment and numerical settings changed."""
+
+    info = info("untidy")
+
+    def localize(self, problem):
+        os.chdir("/")
+        os.environ["LEFT_BEHIND"] = "yes"
+        np.seterr(all="ignore")
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        torch.set_num_threads(7)
+        torch.set_grad_enabled(False)
+        torch.set_float32_matmul_precision("medium")
+        torch.use_deterministic_algorithms(True)
+        return Scores.of(problem.space, np.ones(len(problem.space)))
+
+
 class PatchesForward:
     info = info("patches-forward")
 
