@@ -12,11 +12,13 @@ from arithloc.tasks.frames import Surface, is_infix, operator_slot, resolve
 from arithloc.tasks.grid import Grid, Operands, Range
 from arithloc.tasks.kinds import CARRY_RANGES, Kind
 from arithloc.tasks.layout import Bos
+from arithloc.tasks.one_token import in_one_token
 from arithloc.tasks.operators import ARITHMETIC, OPERATORS
 from arithloc.tasks.questions import Frame
 from arithloc.tasks.rules import Rule
+from arithloc.tasks.scoring import FIRST, check_score_digit
 from arithloc.tasks.strata import arithmetic_strata
-from arithloc.tasks.two_operands import TwoOperandSource
+from arithloc.tasks.two_operands import FOIL_KINDS, SWAP_KINDS, TwoOperandSource
 
 MAX_SHOTS = 16
 CARRYING = frozenset({"add", "sub"})
@@ -28,15 +30,18 @@ class TwoOperands:
     """Options of a two-operand task.
 
     Attributes:
-        digits: range of operands and results.
-        frames: templates: F0-F5, Y0-Y3, B0, zE0-zE11, zS0-zS11, zQ0-zQ11, or `all` (F0-F5), `y`, `z`.
+        digits: range of operands and results; `words` writes them as number words.
+        frames: templates: F0-F5, Y0-Y3, B0, zE0-zE11, zS0-zS11, zQ0-zQ11, or `all` (F0-F5), `y`, `z`, `words`.
         surface: spacing of symbolic expressions.
         shots: solved questions in front; identical in every prompt of a frame.
         chat: put the question (without `Q:` and `A:`) into the tokenizer's chat template, exemplars as earlier turns.
         bos: whether a token stands in front of the prompt.
         kind: how the counterfactual differs.
-        swap_to: other operator of the kind `operator_swap`.
+        swap_to: other operator of the kinds `operator_swap` and `same_answer_other_op`.
         copy_shortcuts: keep questions whose answer needs no computing (x - x, x + 0, ...).
+        one_token: only questions whose operands and results are one token each (number words always are).
+        score_digit: scored token of the answer: `first` (the first that differs), its number, or `all` (a pair for each
+            token that differs).
         balance: tag whose values are drawn equally often (`carries`, `carry_count`, `borrows`, `digits`, ...).
         split_seed: decides which operand pairs belong to which split, and the exemplars.
     """
@@ -50,6 +55,8 @@ class TwoOperands:
     kind: Kind = Kind.OPERANDS
     swap_to: str = ""
     copy_shortcuts: bool = False
+    one_token: bool = False
+    score_digit: str = FIRST
     balance: str = ""
     split_seed: int = 0
 
@@ -67,6 +74,12 @@ class TwoOperands:
                 f"Expected chat=true for {', '.join(refused)}, found chat=false. Use chat=true or frames=F5."
             )
         self._check_wording(frames)
+        signs = [frame.id for frame in frames if operator_slot(frame) == "S"]
+        if self.digits is Range.WORDS and signs:
+            raise ValueError(
+                f"Expected frames without symbols for digits=words, found {', '.join(signs)}. Use frames=words."
+            )
+        check_score_digit(self.score_digit, self.kind in FOIL_KINDS)
         if self.kind in (Kind.CARRY_FLIP, Kind.CARRY_FLIP_ISO) and self.operator not in CARRYING:
             raise ValueError(f"Expected add or sub for kind {self.kind}, found {self.operator}. Use kind=operands.")
         if self.kind is Kind.ORDER_SWAP and self.operator not in COMMUTATIVE:
@@ -78,7 +91,7 @@ class TwoOperands:
             if refused:
                 raise ValueError(
                     f"Expected frames with the operator between the operands for kind operator_null, found "
-                    f"{', '.join(refused)}. Use F0, F1, F2, F5, Y1, Y2 or Y3."
+                    f"{', '.join(refused)}. Use F0, F1, F2, F5, Y1, Y2, Y3 or z-infix."
                 )
         if self.kind is Kind.SELECTOR_SWAP:
             raise ValueError("Expected a kind of arithmetic, found selector_swap. Use operator_swap.")
@@ -105,7 +118,7 @@ class TwoOperands:
     @property
     def other_operator(self) -> str:
         """The operator of the counterfactual."""
-        return (self.swap_to or self.default_swap) if self.kind is Kind.OPERATOR_SWAP else self.operator
+        return (self.swap_to or self.default_swap) if self.kind in SWAP_KINDS else self.operator
 
     def pairs(self, tokenizer: Any, split: Split, n: int, seed: int) -> Sequence[PromptPair]:
         """Up to `n` valid pairs of a split.
@@ -118,13 +131,16 @@ class TwoOperands:
 
     def draw(self, tokenizer: Any, split: Split, n: int, seed: int) -> Drawn:
         """Like `pairs`, with the number of candidates that each rule turned away."""
+        encoder, frames = Encoder(tokenizer), resolve(self.frames, self.surface)
         grid = self._grid()
-        swaps = (dataclasses.replace(grid, operator=self.other_operator),) if self.kind is Kind.OPERATOR_SWAP else ()
+        if self.one_token or self.digits is Range.WORDS:
+            grid = in_one_token(grid, encoder, frames)
+        swaps = (dataclasses.replace(grid, operator=self.other_operator),) if self.kind in SWAP_KINDS else ()
         source = TwoOperandSource(
             task=self.info.name,
             grids=(grid,),
             swaps=swaps,
-            frames=resolve(self.frames, self.surface),
+            frames=frames,
             surface="chat" if self.chat else self.surface.value,
             shots=self.shots,
             chat=self.chat,
@@ -134,9 +150,9 @@ class TwoOperands:
             split=split,
             split_seed=self.split_seed,
             seed=seed,
-            keep_digits=Encoder(tokenizer).splits_digits(),
+            keep_digits=self.digits is not Range.WORDS and encoder.splits_digits(),
         )
-        return draw(source, tokenizer, split, n, seed)
+        return draw(source, tokenizer, split, n, seed, self.score_digit)
 
     def _grid(self) -> Grid:
         return Grid(self.operator, self.digits, self.copy_shortcuts)
@@ -160,6 +176,11 @@ class Subtraction(TwoOperands):
     """
 
     negative: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.negative and self.digits is Range.WORDS:
+            raise ValueError("Expected digits for negative=true, found number words. Use negative=false or digits=d2.")
 
     info = TaskInfo(name="subtraction", summary="Difference of two numbers.", family="arithmetic")
     operator = "sub"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from typing import Any, Protocol, runtime_checkable
 from arithloc.benchmark.api import PromptPair, Split, TokenizerMismatch, TooFewPairs
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.layout import Layout
-from arithloc.tasks.questions import LAST, LATE, Question
-from arithloc.tasks.rules import Encoded, Rule, check_prompts, describe, first_difference
+from arithloc.tasks.questions import Question
+from arithloc.tasks.rules import DESCRIPTIONS, Encoded, Rule, check_prompts, describe, first_difference
+from arithloc.tasks.scoring import FIRST, forced, scored_tokens
 from arithloc.tasks.splits import cluster_name
 
 CONTEXT = 4
-"""Characters in front of an answer that tell prompts apart when the tokens of all answers are looked up."""
+"""Characters in front of an answer that tell prompts apart when the tokens of all answers are looked up; digits and
+what stands in front of them do not count."""
+
+_ENDING = re.compile(r"\D*$")
 
 MAX_PROPOSALS = 64
 """Counterfactual candidates tried for one clean prompt before it is given up."""
@@ -96,23 +101,39 @@ class Drawn:
     rejected: Mapping[Rule, int]
     considered: int
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What each rule that turned candidates away demands."""
+        return {rule.value: DESCRIPTIONS[rule] for rule in self.rejected}
 
-def draw(source: Source, tokenizer: Any, split: Split, n: int, seed: int) -> Drawn:
+
+def draw(source: Source, tokenizer: Any, split: Split, n: int, seed: int, score_digit: str = FIRST) -> Drawn:
     """Draws up to `n` pairs; fewer only where the source has no more.
 
     The pair of a clean question depends on `seed` and that question alone, so a smaller draw is the beginning of a
     larger one.
 
+    Args:
+        source: what is asked.
+        tokenizer: a fast tokenizer, or an encoder that has one.
+        split: part of the task.
+        n: how many.
+        seed: sampling seed.
+        score_digit: which answer token is scored, as in `scoring.scored_tokens`; `all` gives several pairs for one
+            clean question.
+
     Raises:
         TooFewPairs: the source has no question, or no counterfactual for any of them.
         TokenizerMismatch: every candidate breaks a rule for this tokenizer.
     """
-    return _Draw(source, Encoder(tokenizer), split, seed).run(n)
+    encoder = tokenizer if isinstance(tokenizer, Encoder) else Encoder(tokenizer)
+    return _Draw(source, encoder, split, seed, score_digit).run(n)
 
 
 class _Draw:
-    def __init__(self, source: Source, encoder: Encoder, split: Split, seed: int) -> None:
+    def __init__(self, source: Source, encoder: Encoder, split: Split, seed: int, score_digit: str) -> None:
         self.source, self.encoder, self.split, self.seed = source, encoder, split, seed
+        self.score_digit = score_digit
         self.encoded: dict[tuple[str, str, tuple[int | str, ...], str], Encoded | Rule] = {}
         self.tables: dict[tuple[str, str, str], dict[str, tuple[int, ...]]] = {}
         self.candidates: dict[tuple[str, str, str, int], tuple[int, ...]] = {}
@@ -146,24 +167,25 @@ class _Draw:
         )
 
     def _match(self, chunk: list[Question], n_before: int) -> list[PromptPair]:
-        """One pair per clean question that can have one, in the order of the questions."""
+        """The pairs of every clean question that can have one, in the order of the questions."""
         open_ = [
             (place, clean, islice(self.source.proposals(clean, self._rng(clean)), MAX_PROPOSALS))
             for place, clean in enumerate(chunk)
         ]
-        found: dict[int, PromptPair] = {}
+        found: dict[int, list[PromptPair]] = {}
         while open_:
             tried = [(place, clean, rest, proposal) for place, clean, rest in open_ if (proposal := next(rest, None))]
             self._encode([q for _, clean, _, proposal in tried for q in (clean, proposal.question)])
             open_ = []
             for place, clean, rest, proposal in tried:
-                pair = self._pair(clean, proposal)
-                if isinstance(pair, Rule):
-                    self.rejected[pair] += 1
+                pairs = self._pairs(clean, proposal)
+                if isinstance(pairs, Rule):
+                    self.rejected[pairs] += 1
                     open_.append((place, clean, rest))
                 else:
-                    found[place] = pair
-        return [dataclasses.replace(found[place], index=n_before + i) for i, place in enumerate(sorted(found))]
+                    found[place] = pairs
+        rows = [pair for place in sorted(found) for pair in found[place]]
+        return [dataclasses.replace(pair, index=n_before + i) for i, pair in enumerate(rows)]
 
     def _rng(self, clean: Question) -> random.Random:
         return random.Random(f"{self.seed}/{clean.frame.id}/{clean.operator}/{clean.key}")  # noqa: S311
@@ -183,7 +205,7 @@ class _Draw:
         whose own answer tokens are not in the table is rejected.
         """
         layout = self.source.layout(question, self.encoder)
-        name = (layout.prompt(question)[-CONTEXT:], layout.separator, question.operator)
+        name = (_ENDING.findall(layout.prompt(question)[-CONTEXT:])[0], layout.separator, question.operator)
         if name not in self.tables:
             self.tables[name] = self.encoder.answers(question, layout, self.source.answers(question.operator))
         return self.tables[name]
@@ -195,7 +217,8 @@ class _Draw:
             self.candidates[name] = tuple(sorted({i[index] for t in tables for i in t.values() if len(i) > index}))
         return self.candidates[name]
 
-    def _pair(self, clean: Question, proposal: Proposal) -> PromptPair | Rule:
+    def _pairs(self, clean: Question, proposal: Proposal) -> list[PromptPair] | Rule:
+        """One pair for each scored token of the answer, or the rule that forbids the first of them."""
         other = proposal.question
         one, two = self.encoded[_name(clean)], self.encoded[_name(other)]
         if isinstance(one, Rule):
@@ -211,15 +234,32 @@ class _Draw:
         answer_cf = self._answer_cf(clean, one, proposal, two)
         if isinstance(answer_cf, Rule):
             return answer_cf
-        text_cf, ids_cf, first_diff = answer_cf
-        candidates = self._candidates(clean, other, first_diff)
-        scored = (one.answer_ids[first_diff], ids_cf[first_diff])
-        if not all(self.encoder.scorable(token) for token in scored):
-            return Rule.UNSCORABLE
-        if not all(token in candidates for token in scored):
-            return Rule.PREFIX
+        text_cf, ids_cf, scored = answer_cf
+        made = [self._row(clean, one, proposal, two, text_cf, ids_cf, index) for index in scored]
+        rows = [row for row in made if not isinstance(row, Rule)]
+        if isinstance(made[0], Rule):
+            return made[0]
         self.seen.add(name)
-        forced = one.answer_ids[:first_diff]
+        return rows
+
+    def _row(
+        self,
+        clean: Question,
+        one: Encoded,
+        proposal: Proposal,
+        two: Encoded,
+        text_cf: str,
+        ids_cf: tuple[int, ...],
+        scored: int,
+    ) -> PromptPair | Rule:
+        """The pair that is scored at one token of the answer; each prompt has its own answer tokens in front of it."""
+        candidates = self._candidates(clean, proposal.question, scored)
+        tokens = (one.answer_ids[scored], ids_cf[scored])
+        if not all(self.encoder.scorable(token) for token in tokens):
+            return Rule.UNSCORABLE
+        if not all(token in candidates for token in tokens):
+            return Rule.PREFIX
+        clean_ids, classes = forced(one, one.answer_ids, ids_cf, scored)
         strata = {
             **dict(clean.strata),
             **dict(proposal.strata),
@@ -228,6 +268,8 @@ class _Draw:
             "operator": clean.operator,
             **self.source.tags,
         }
+        if self.score_digit != FIRST:
+            strata["scored_digit"] = str(scored + 1)
         return PromptPair(
             task=self.source.task,
             frame=clean.frame.id,
@@ -235,14 +277,14 @@ class _Draw:
             kind=str(self.source.kind),
             clean=one.text,
             counterfactual=two.text,
-            clean_ids=one.ids + forced,
-            counterfactual_ids=two.ids + forced,
-            classes=(*(*one.classes, *(LATE for _ in forced))[:-1], LAST),
+            clean_ids=clean_ids,
+            counterfactual_ids=forced(two, ids_cf, one.answer_ids, scored)[0],
+            classes=classes,
             answer=clean.answer,
             answer_cf=text_cf,
             answer_ids=one.answer_ids,
             answer_cf_ids=ids_cf,
-            first_diff=first_diff,
+            first_diff=scored,
             candidates=candidates,
             strata=tuple(sorted(strata.items())),
             cluster=cluster_name(clean.cluster),
@@ -253,11 +295,11 @@ class _Draw:
 
     def _answer_cf(
         self, clean: Question, one: Encoded, proposal: Proposal, two: Encoded
-    ) -> tuple[str, tuple[int, ...], int] | Rule:
-        """Text and tokens of the counterfactual answer or foil, and the index of the scored token."""
+    ) -> tuple[str, tuple[int, ...], tuple[int, ...]] | Rule:
+        """Text and tokens of the counterfactual answer or foil, and the indices of the scored tokens."""
         if not proposal.foils:
-            where = first_difference(one.answer_ids, two.answer_ids)
-            return where if isinstance(where, Rule) else (proposal.question.answer, two.answer_ids, where)
+            scored = scored_tokens(self.score_digit, one.answer_ids, two.answer_ids)
+            return scored if isinstance(scored, Rule) else (proposal.question.answer, two.answer_ids, scored)
         table = self._table(clean)
         for text in proposal.foils:
             ids = table.get(text, ())
@@ -265,7 +307,7 @@ class _Draw:
             if isinstance(where, Rule):
                 continue
             if where == 0 if proposal.foil_first_token else len(ids) == len(one.answer_ids):
-                return text, ids, where
+                return text, ids, (where,)
         return Rule.ANSWERS
 
 

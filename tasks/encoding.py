@@ -65,6 +65,11 @@ class Encoder:
         """Whether a two-digit number takes more tokens than a one-digit number."""
         return len(text_ids(self.tokenizer, "25")) > len(text_ids(self.tokenizer, "5"))
 
+    def sizes(self, text: str) -> tuple[int, int]:
+        """Number of tokens of a text with something to see, and of those of nothing but white space."""
+        blank = [self.blank(token) for token in text_ids(self.tokenizer, text)]
+        return blank.count(False), blank.count(True)
+
     def encode(self, questions: Sequence[Question], layouts: Sequence[Layout]) -> list[Encoded | Rule]:
         """Tokens, classes and answer tokens of many prompts, or the rule that a prompt breaks."""
         if not questions:

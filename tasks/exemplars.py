@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from arithloc.benchmark.api import Split, TooFewPairs
-from arithloc.tasks.grid import Grid, Operands
+from arithloc.tasks.grid import Grid, Operands, Range
 from arithloc.tasks.kinds import in_random_order, pool
 
 
@@ -18,7 +18,7 @@ def exemplar_operands(grids: tuple[Grid, ...], k: int, split_seed: int) -> tuple
 
     Args:
         grids: the grid of each operator that is shown on these operands (two for the kind `operator_swap`, whose
-            results must then be equally long); the first one decides the order.
+            results must then have equally many digits); the first one decides the order.
         k: how many.
         split_seed: decides splits, and the order.
 
@@ -47,4 +47,6 @@ def exemplar_operands(grids: tuple[Grid, ...], k: int, split_seed: int) -> tuple
 
 def _equally_long(grids: Sequence[Grid], operands: Operands) -> bool:
     results = [grid.result(operands) for grid in grids]
-    return None not in results and len({len(str(result)) for result in results}) == 1
+    if None in results:
+        return False
+    return any(grid.range is Range.WORDS for grid in grids) or len({len(str(result)) for result in results}) == 1

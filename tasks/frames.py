@@ -4,8 +4,9 @@ F0-F5: Stolfo, Belinkov, Sachan, arXiv:2305.15054 (code lm-arithmetic, MIT licen
 arXiv:2409.14144. B0: Nikankin et al., arXiv:2410.21272. z frames: three styles as in Zhang et al., arXiv:2409.01659,
 in our wording where the paper does not print the template.
 
-C frames are for chats: the reply is begun for the model. Slots: `W` operator word, `D` operator word with `divided by`, `N` noun, `R` noun of statements, `G` name of the
-operation, `S` symbol, `M` noun of the modulo frames (ours).
+C frames are for chats: the reply is begun for the model. Y1o and Y2o have the released wording of division (`divides`).
+G0 is a yes/no question (ours). Slots: `W` operator word, `D` operator word with `divided by`, `V` with `divides`, `N`
+noun, `R` noun of statements, `G` name of the operation, `S` symbol, `M` noun of the modulo frames, `C` relation.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from arithloc.benchmark.api.errors import UnknownName
 from arithloc.tasks.questions import OPERATOR, Frame, Labels
 
 LABELS = Labels(
-    fields=(("x", "operand1"), ("y", "operand2"), *((slot, OPERATOR) for slot in "WDNRGSM")),
+    fields=(("x", "operand1"), ("y", "operand2"), *((slot, OPERATOR) for slot in "WDNRGSMVC")),
     anchors=frozenset("xy"),
     gaps=("early", "middle", "late"),
 )
 REPLY_LABELS = replace(LABELS, gaps=("late", "late", "late"))
-SLOTS = frozenset("WDNRGSM")
+SLOTS = frozenset("WDNRGSMVC")
 
 
 class Surface(StrEnum):
@@ -51,9 +52,12 @@ _BASE = (
     _qa("Y1", "What is {x} {D} {y}?"),
     _statement("Y2", "{x} {D} {y} is"),
     Frame("Y3", "{x}{S}{y}=", tight=True),
+    _qa("Y1o", "What is {x} {V} {y}?"),
+    _statement("Y2o", "{x} {V} {y} is"),
     Frame("B0", "{x}{S}{y}=", tight=True),
     _qa("M0", "What is the {M} {x} divided by {y}?"),
     _statement("M1", "The {M} {x} divided by {y} is"),
+    _qa("G0", "Is {x} {C} {y}?"),
     Frame("C0", "Calculate {x} {S} {y}.", style="qa", reply="="),
     Frame("C1", "Calculate {x} {S} {y}.", style="qa", reply="{x} {S} {y} ="),
     Frame("C2", "What is {x} {S} {y}?", style="qa", reply="{x} {S} {y} ="),
@@ -117,8 +121,11 @@ ALIASES = {
     "mod": ("M0", "M1", "F1", "F5"),
     "all": ("F0", "F1", "F2", "F3", "F4", "F5"),
     "y": ("F4", "Y1", "Y2", "Y3"),
+    "y-original": ("F4", "Y1o", "Y2o", "Y3"),
+    "words": ("F0", "F1", "F2", "F3", "F4", "Y1", "Y2"),
+    "z": tuple(frame.id for frame in _z_frames()),
+    "z-infix": tuple(frame.id for frame in _z_frames() if frame.fields[0] == "x"),
 }
-ALIASES["z"] = tuple(frame.id for frame in _z_frames())
 
 
 def resolve(ids: Sequence[str], surface: Surface = Surface.SPACED) -> tuple[Frame, ...]:

@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from arithloc.benchmark.api import Split
-from arithloc.tasks.grid import Grid, Operands, Range, enumerate_grid
+from arithloc.tasks.grid import Grid, Operands, Range, enumerate_grid, grid_buckets
 from arithloc.tasks.operators import OPERATORS
-from arithloc.tasks.splits import buckets, split_of_bucket
+from arithloc.tasks.splits import split_of_bucket
 
 T = TypeVar("T")
 
@@ -37,8 +37,10 @@ class Kind(StrEnum):
     """The operator replaced by a word that is none; the answer is compared with a foil."""
     SAME_ANSWER = "same_answer"
     """Both operands redrawn, the same answer; compared with a foil."""
+    SAME_ANSWER_OTHER_OP = "same_answer_other_op"
+    """Other operands and another operator, the same answer (3 + 5 and 2 * 4); compared with a foil."""
     ORDER_SWAP = "order_swap"
-    """Operands exchanged, the same answer; compared with a foil."""
+    """Operands exchanged: the same answer, compared with a foil, or the other one of a yes/no question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Pool:
 
     def result(self, operands: Operands) -> int:
         """Result of a member."""
-        value = self.grid.result(operands)
+        value = OPERATORS[self.grid.operator].apply(*operands)
         if value is None:
             raise ValueError(f"{operands} is not in the grid")
         return value
@@ -107,17 +109,16 @@ def pool(grid: Grid, split: Split, split_seed: int, reserved: frozenset[tuple[in
         reserved: canonical pairs kept out because they are used as exemplars.
     """
     wanted = {number for number in range(100) if split_of_bucket(number) is split}
-    members = enumerate_grid(grid)
-    keys = [(x, y) if x <= y else (y, x) for x, y in members]
-    places = zip(members, keys, buckets(split_seed, keys), strict=True)
-    return Pool(grid, tuple(operands for operands, key, number in places if number in wanted and key not in reserved))
+    places = zip(enumerate_grid(grid), grid_buckets(grid, split_seed), strict=True)
+    members = tuple(operands for operands, number in places if number in wanted)
+    return Pool(grid, tuple(x for x in members if x.key not in reserved) if reserved else members)
 
 
 def edits(kind: Kind, pool: Pool, clean: Operands, rng: random.Random, keep_digits: bool) -> Iterator[Edit]:
     """Candidate edits of the operands of a clean question, without repeats, within its split.
 
     Args:
-        kind: any kind but the two that edit the operator.
+        kind: any kind that leaves the operator as it is.
         pool: operand pairs of the split.
         clean: operands of the clean question.
         rng: source of the order.
@@ -136,12 +137,12 @@ def edits(kind: Kind, pool: Pool, clean: Operands, rng: random.Random, keep_digi
             found = _same_answer(pool, clean, rng)
         case Kind.ORDER_SWAP:
             swapped = Operands(clean.y, clean.x)
-            usable = swapped != clean and pool.grid.result(swapped) == pool.result(clean)
+            usable = swapped != clean and pool.grid.result(swapped) is not None
             found = iter([Edit(swapped, BOTH)] if usable else [])
         case _:
             raise ValueError(f"The kind {kind} does not edit operands")
     for edit in found:
-        if not keep_digits or _widths(edit.operands) == _widths(clean):
+        if not keep_digits or widths(edit.operands) == widths(clean):
             yield edit
 
 
@@ -210,7 +211,8 @@ def _unit_flag(operator: str, operands: Operands) -> bool:
     return x + y >= 10 if operator == "add" else x < y
 
 
-def _widths(operands: Operands) -> tuple[int, int]:
+def widths(operands: Operands) -> tuple[int, int]:
+    """Digit counts of both operands."""
     return len(str(operands.x)), len(str(operands.y))
 
 

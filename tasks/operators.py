@@ -11,21 +11,23 @@ class Operator:
     Attributes:
         id: `add`, `sub`, ...
         words: text by template slot: `W` infix word, `D` infix word of the frames Y and z, `N` noun, `R` noun of
-            statements, `G` name of the operation, `S` symbol, `M` noun of the modulo frames. A slot that is missing
-            has no wording for this operator.
+            statements, `G` name of the operation, `S` symbol, `M` noun of the modulo frames, `V` infix word of the
+            released Y frames, `C` relation. A slot that is missing has no wording for this operator.
         apply: exact result, or None where the operator is not defined on the operands.
         shortcut: whether the result can be copied from the prompt or is constant (`x*1`, `x-x`, ...).
+        choices: answers to result 0 and result 1 of a yes/no question; empty where the result is the answer.
     """
 
     id: str
     words: dict[str, str]
     apply: Callable[[int, int], int | None]
     shortcut: Callable[[int, int], bool]
+    choices: tuple[str, ...] = ()
 
 
 ADD = Operator(
     "add",
-    {"W": "plus", "D": "plus", "N": "sum of", "R": "sum of", "G": "addition", "S": "+"},
+    {"W": "plus", "D": "plus", "V": "plus", "N": "sum of", "R": "sum of", "G": "addition", "S": "+"},
     lambda x, y: x + y,
     lambda x, y: x == 0 or y == 0,
 )
@@ -34,6 +36,7 @@ SUB = Operator(
     {
         "W": "minus",
         "D": "minus",
+        "V": "minus",
         "N": "difference between",
         "R": "difference between",
         "G": "subtraction",
@@ -45,13 +48,29 @@ SUB = Operator(
 
 MUL = Operator(
     "mul",
-    {"W": "times", "D": "times", "N": "product of", "R": "product of", "G": "multiplication", "S": "*"},
+    {
+        "W": "times",
+        "D": "times",
+        "V": "times",
+        "N": "product of",
+        "R": "product of",
+        "G": "multiplication",
+        "S": "*",
+    },
     lambda x, y: x * y,
     lambda x, y: x in (0, 1) or y in (0, 1),
 )
 DIV = Operator(
     "div",
-    {"W": "over", "D": "divided by", "N": "ratio between", "R": "ratio of", "G": "division", "S": "/"},
+    {
+        "W": "over",
+        "D": "divided by",
+        "V": "divides",
+        "N": "ratio between",
+        "R": "ratio of",
+        "G": "division",
+        "S": "/",
+    },
     lambda x, y: x // y if y >= 1 and x % y == 0 else None,
     lambda x, y: y == 1 or x in (0, y),
 )
@@ -73,9 +92,16 @@ FIRST = _selector("first", "first of", lambda x, y: x)
 SECOND = _selector("second", "second of", lambda x, y: y)
 LARGER = _selector("larger", "larger of", lambda x, y: max(x, y))
 SMALLER = _selector("smaller", "smaller of", lambda x, y: min(x, y))
+GREATER = Operator(
+    "greater",
+    {"C": "greater than"},
+    lambda x, y: int(x > y) if x != y else None,
+    lambda x, y: False,
+    choices=("No", "Yes"),
+)
 
 ARITHMETIC = ("add", "sub", "mul", "div", "mod")
-OPERATORS = {o.id: o for o in (ADD, SUB, MUL, DIV, MOD, FIRST, SECOND, LARGER, SMALLER)}
+OPERATORS = {o.id: o for o in (ADD, SUB, MUL, DIV, MOD, FIRST, SECOND, LARGER, SMALLER, GREATER)}
 
 NULL_WORDS = ("nothing", "none")
 """What replaces an operator word in the kind `operator_null` (Zhang et al., arXiv:2409.01659)."""

@@ -23,7 +23,7 @@ class Rule(StrEnum):
     DUPLICATE = "V7"
     """Identical or swapped prompts, or the pair is there already."""
     ANSWER_LENGTH = "V9"
-    """One answer ends before the other differs from it."""
+    """An answer ends before the other differs from it, or before the scored token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +93,5 @@ DESCRIPTIONS = {
     Rule.UNSCORABLE: "scored token is unknown, special or a space",
     Rule.TRUTH: "text and answer disagree",
     Rule.DUPLICATE: "identical or swapped prompts",
-    Rule.ANSWER_LENGTH: "one answer begins with the other",
+    Rule.ANSWER_LENGTH: "one answer ends before the scored token or begins the other",
 }

@@ -28,11 +28,9 @@ def bucket(seed: int, key: Iterable[int | str]) -> int:
 
 def buckets(seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[int]:
     """Buckets of many clusters; one loop, because a grid of three-digit operands has 405,450 of them."""
-    front = f"arithloc/split/1/{seed}/"
-    return [
-        int.from_bytes(hashlib.sha256((front + "/".join(map(str, key))).encode()).digest()[:8], "big") % 100
-        for key in keys
-    ]
+    front, sha256 = f"arithloc/split/1/{seed}/", hashlib.sha256
+    texts = [(front + "/".join(map(str, key))).encode() for key in keys]
+    return [int.from_bytes(sha256(text).digest()[:8], "big") % 100 for text in texts]
 
 
 def split_of(seed: int, key: Iterable[int | str]) -> Split:

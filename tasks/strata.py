@@ -54,7 +54,8 @@ def arithmetic_strata(operator: str, operands: Operands, result: int) -> dict[st
 
     `digits` (of operand 1, operand 2 and the result), `magnitude` (decade of the result), `copy_shortcut`,
     `answer_is_operand`, `memorised` (both operands at most 9), and for addition `carries`, `carry_count`, `cascade`,
-    for subtraction `borrows`, `borrow_count`, `cascade`.
+    for subtraction `borrows`, `borrow_count`, `cascade`, for modulo `mod_noop` (the first operand is the remainder),
+    for a choice between the operands `larger_slot`.
     """
     x, y = operands
     tags = {
@@ -68,7 +69,9 @@ def arithmetic_strata(operator: str, operands: Operands, result: int) -> dict[st
         _add_columns(tags, "carries", "carry_count", carries(x, y))
     if operator == "sub":
         _add_columns(tags, "borrows", "borrow_count", borrows(max(x, y), min(x, y)))
-    if operator in ("first", "second", "larger", "smaller"):
+    if operator == "mod":
+        tags["mod_noop"] = _flag(x < y)
+    if operator in ("first", "second", "larger", "smaller", "greater"):
         tags["larger_slot"] = "1" if x > y else "2"
     return tags
 

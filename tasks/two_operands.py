@@ -11,12 +11,12 @@ from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.exemplars import exemplar_operands
 from arithloc.tasks.frames import LABELS, REPLY_LABELS, operator_slot
 from arithloc.tasks.grid import Grid, Operands, enumerate_grid
-from arithloc.tasks.kinds import Kind, Pool, edits, in_random_order, pool
+from arithloc.tasks.kinds import BOTH, Kind, Pool, edits, in_random_order, pool, widths
 from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, lay_out
 from arithloc.tasks.operators import NULL_SYMBOLS, NULL_WORDS, OPERATORS
 from arithloc.tasks.questions import OPERATOR, Frame, Question, render, text_of
 from arithloc.tasks.strata import arithmetic_strata
-from arithloc.tasks.truth import evaluate
+from arithloc.tasks.truth import agrees
 
 N_FOILS = 64
 """Foils tried for one pair."""
@@ -24,7 +24,9 @@ N_FOILS = 64
 N_ANSWERS = 20_000
 """Most results whose tokens are looked up for the candidates."""
 
-FOIL_KINDS = frozenset({Kind.OPERATOR_NULL, Kind.SAME_ANSWER, Kind.ORDER_SWAP})
+FOIL_KINDS = frozenset({Kind.OPERATOR_NULL, Kind.SAME_ANSWER, Kind.SAME_ANSWER_OTHER_OP, Kind.ORDER_SWAP})
+SWAP_KINDS = frozenset({Kind.OPERATOR_SWAP, Kind.SELECTOR_SWAP, Kind.SAME_ANSWER_OTHER_OP})
+"""Kinds whose counterfactual has another operator."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class TwoOperandSource:
     Attributes:
         task: name stored in every pair.
         grids: valid operand pairs of each operator that is asked; all of them admit those of the first.
-        swaps: where the operator is edited, the grid of the operator that replaces each one; otherwise empty.
+        swaps: for the kinds of `SWAP_KINDS`, the grid of the operator that replaces each one; otherwise empty.
         frames: templates, drawn equally often.
         surface: `spaced`, `tight` or `chat`, as a tag.
         shots: exemplars in front.
@@ -86,17 +88,16 @@ class TwoOperandSource:
 
     def questions(self) -> Iterator[Question]:
         """Every frame with every operand pair, each once; no operand pair comes again before all have come."""
-        rng = random.Random(f"{self.seed}/{self.task}/{self.split.value}/{self.kind.value}")  # noqa: S311
+        name = f"{self.seed}/{self.task}/{self.split.value}/{self.kind.value}"
         members = self.pool(self.grids[0].operator).members
-        offsets = [(rng.randrange(len(self.frames)), rng.randrange(len(self.grids))) for _ in members]
+        turns = _turns(name, len(members), len(self.frames), len(self.grids))
         for turn in range(len(self.frames)):
-            order = list(range(len(members)))
-            rng.shuffle(order)
+            order = turns.order(turn)
             if self.balance:
                 order = _interleave(order, [self._tag(members[i]) for i in order])
             for index in order:
-                frame = self.frames[(offsets[index][0] + turn) % len(self.frames)]
-                grid = self.grids[(offsets[index][1] + turn) % len(self.grids)]
+                frame = self.frames[(turns.offsets[index][0] + turn) % len(self.frames)]
+                grid = self.grids[(turns.offsets[index][1] + turn) % len(self.grids)]
                 yield question(frame, grid, members[index])
 
     def _tag(self, operands: Operands) -> str:
@@ -111,34 +112,53 @@ class TwoOperandSource:
                 yield from self._operator_swap(clean, operands)
             case Kind.OPERATOR_NULL:
                 yield from self._operator_null(clean, operands, rng)
+            case Kind.SAME_ANSWER_OTHER_OP:
+                yield from self._same_answer_other_op(clean, operands, rng)
             case _:
                 foils = self._foils(clean, rng) if self.kind in FOIL_KINDS else ()
                 for edit in edits(self.kind, self.pool(clean.operator), operands, rng, self.keep_digits):
                     other = question(clean.frame, self._grid_of[clean.operator], edit.operands)
-                    yield Proposal(other, edit.edited, foils, bool(foils), edit.strata)
+                    if other.answer != clean.answer:
+                        yield Proposal(other, edit.edited, strata=edit.strata)
+                    else:
+                        yield Proposal(other, edit.edited, foils, True, edit.strata)
+
+    def _swap_of(self, operator: str) -> Grid:
+        return self.swaps[[grid.operator for grid in self.grids].index(operator)]
 
     def _operator_swap(self, clean: Question, operands: Operands) -> Iterator[Proposal]:
-        places = [grid.operator for grid in self.grids]
-        other = self.swaps[places.index(clean.operator)]
+        other = self._swap_of(clean.operator)
         result = other.result(operands)
-        if result is not None and str(result) != clean.answer:
+        if result is not None and other.answer(result) != clean.answer:
             swapped = question(clean.frame, other, operands)
             yield Proposal(swapped, frozenset({OPERATOR, SHOT}), strata=(("swapped_to", other.operator),))
+
+    def _same_answer_other_op(self, clean: Question, operands: Operands, rng: random.Random) -> Iterator[Proposal]:
+        other, foils = self._swap_of(clean.operator), self._foils(clean, rng)
+        result = self._grid_of[clean.operator].result(operands)
+        if result is None:
+            return
+        for chosen in in_random_order(self.pool(other.operator).by_result.get(result, ()), rng):
+            if chosen.key == operands.key or (self.keep_digits and widths(chosen) != widths(operands)):
+                continue
+            swapped = question(clean.frame, other, chosen)
+            edited = BOTH | {OPERATOR, SHOT}
+            yield Proposal(swapped, edited, foils, True, (("swapped_to", other.operator),))
 
     def _operator_null(self, clean: Question, operands: Operands, rng: random.Random) -> Iterator[Proposal]:
         slot = operator_slot(clean.frame)
         foils = self._foils(clean, rng)
         for text in NULL_SYMBOLS if slot == "S" else NULL_WORDS:
-            values = _values(slot, text, operands)
+            values = _values(self._grid_of[clean.operator], slot, text, operands)
             nothing, reply = render(clean.frame.body, LABELS, values), render(clean.frame.reply, REPLY_LABELS, values)
             other = Question(clean.frame, clean.operator, nothing, "", clean.key, clean.cluster, reply=reply)
             yield Proposal(other, frozenset({OPERATOR}), foils, strata=(("null", text),))
 
     def _foils(self, clean: Question, rng: random.Random) -> tuple[str, ...]:
         """Results of other questions of the split, in random order."""
-        answers = [str(result) for result in self.pool(clean.operator).results]
-        shuffled = in_random_order(answers, rng)
-        return tuple(text for text, _ in zip(shuffled, range(N_FOILS), strict=False) if text != clean.answer)
+        grid, results = self._grid_of[clean.operator], self.pool(clean.operator).results
+        shuffled = zip(in_random_order(results, rng), range(N_FOILS), strict=False)
+        return tuple(text for result, _ in shuffled if (text := grid.answer(result)) != clean.answer)
 
     def layout(self, question: Question, encoder: Encoder) -> Layout:
         """Surroundings of the questions of a frame and operator."""
@@ -146,7 +166,8 @@ class TwoOperandSource:
         if key not in self._layouts:
             grid = self._grid_of[question.operator]
             solved = [self._exemplar(question.frame, grid, operands) for operands in self.exemplars]
-            probe = replace(question, answer="1")  # what matters is whether a digit keeps the space in front of it
+            # what matters is whether a digit, or the word that is the answer, keeps the space in front of it
+            probe = replace(question, answer=grid.answer(1))
             self._layouts[key] = lay_out(encoder.tokenizer, probe, solved, self.chat, self.bos)
         return self._layouts[key]
 
@@ -169,7 +190,7 @@ class TwoOperandSource:
         texts = [asked(question, self.chat)]
         if question.frame.reply_fields:
             texts.append(text_of(question.reply))
-        return all(str(evaluate(text)) == question.answer for text in texts)
+        return all(agrees(text, question.answer) for text in texts)
 
 
 def question(frame: Frame, grid: Grid, operands: Operands) -> Question:
@@ -182,12 +203,12 @@ def question(frame: Frame, grid: Grid, operands: Operands) -> Question:
     if result is None:
         raise ValueError(f"{operands} is not a valid question of {grid.operator} in {grid.range}")
     slot = operator_slot(frame)
-    values = _values(slot, OPERATORS[grid.operator].words[slot], operands)
+    values = _values(grid, slot, OPERATORS[grid.operator].words[slot], operands)
     return Question(
         frame,
         grid.operator,
         render(frame.body, LABELS, values),
-        str(result),
+        grid.answer(result),
         tuple(operands),
         operands.key,
         tuple(arithmetic_strata(grid.operator, operands, result).items()),
@@ -195,8 +216,8 @@ def question(frame: Frame, grid: Grid, operands: Operands) -> Question:
     )
 
 
-def _values(slot: str, operator: str, operands: Operands) -> dict[str, str]:
-    return {"x": str(operands.x), "y": str(operands.y), slot: operator}
+def _values(grid: Grid, slot: str, operator: str, operands: Operands) -> dict[str, str]:
+    return {"x": grid.written(operands.x), "y": grid.written(operands.y), slot: operator}
 
 
 @lru_cache(maxsize=64)
@@ -204,7 +225,29 @@ def _all_answers(grid: Grid) -> tuple[str, ...]:
     apply = OPERATORS[grid.operator].apply
     results = sorted({result for x, y in enumerate_grid(grid) if (result := apply(x, y)) is not None})
     step = -(-len(results) // N_ANSWERS)  # three-digit products: evenly spaced results begin with every token there is
-    return tuple(str(result) for result in results[::step])
+    return tuple(grid.answer(result) for result in results[::step])
+
+
+class _Turns:
+    """In which order the members are asked: one shuffled order for each turn, made when it is needed."""
+
+    def __init__(self, name: str, n_members: int, n_frames: int, n_grids: int) -> None:
+        self._rng = random.Random(name)  # noqa: S311
+        self.offsets = [(self._rng.randrange(n_frames), self._rng.randrange(n_grids)) for _ in range(n_members)]
+        self._orders: list[list[int]] = []
+
+    def order(self, turn: int) -> list[int]:
+        """Indices of the members in the order of a turn."""
+        while len(self._orders) <= turn:
+            order = list(range(len(self.offsets)))
+            self._rng.shuffle(order)
+            self._orders.append(order)
+        return self._orders[turn]
+
+
+@lru_cache(maxsize=8)
+def _turns(name: str, n_members: int, n_frames: int, n_grids: int) -> _Turns:
+    return _Turns(name, n_members, n_frames, n_grids)
 
 
 def _interleave(order: Sequence[int], tags: Sequence[str]) -> list[int]:

@@ -33,7 +33,8 @@ class PromptPair:
         answer_cf: answer to the counterfactual prompt, or a foil where none exists.
         answer_ids: token ids of the whole answer.
         answer_cf_ids: token ids of the whole counterfactual answer.
-        first_diff: index of the scored answer token: the first at which the two answers differ.
+        first_diff: index of the scored answer token: the first at which the two answers differ, or a later one; then each
+            prompt has its own answer tokens in front of it.
         candidates: token ids among which restricted accuracy is measured; contains both scored tokens.
         strata: tags such as ("carries", "1,0"), sorted by tag.
         cluster: canonical operand pair or entity; unit of the bootstrap and of the split.

@@ -25,7 +25,8 @@ MODERN_SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,%d}| ?[^\s\p{L}\p{N}]+[\r\n]*|
 WORDS = (
     "plus minus times over divided by divides mod sum of difference between product ratio remainder addition "
     "subtraction multiplication division modulo nothing none system user assistant first second larger smaller greater "
-    "than Yes No true false"
+    "than Yes No true false multiply by zero one two three four five six seven eight nine ten eleven twelve thirteen "
+    "fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
 ).split()
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -95,7 +96,11 @@ def _sentencepiece(marker_by_normalizer: bool) -> PreTrainedTokenizerFast:
     alphabet = [chr(i) for i in range(33, 127)] + ["\u2581"]
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
-    corpus = [re.sub(r"\{.\}", " ", f"{f.lead}{f.body}{f.tail}") for f in FRAMES.values()] + words()
+    corpus = (
+        3 * [f" {word}" for word in WORDS]
+        + [re.sub(r"\{.\}", " ", f"{f.lead}{f.body}{f.tail}") for f in FRAMES.values()]
+        + words()
+    )
     trained.train_from_iterator(
         corpus, trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False)
     )

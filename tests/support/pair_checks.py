@@ -1,5 +1,6 @@
 """Checks of prompt pairs that share no code with the generator: everything is recomputed from tokens and text."""
 
+import dataclasses
 import hashlib
 import operator
 import re
@@ -17,17 +18,24 @@ COMPUTE = {
     "second": lambda x, y: y,
     "larger": max,
     "smaller": min,
+    "greater": operator.gt,
 }
+NUMBER_WORDS = dict(
+    zero=0, one=1, two=2, three=3, four=4, five=5, six=6, seven=7, eight=8, nine=9, ten=10, eleven=11, twelve=12,
+    thirteen=13, fourteen=14, fifteen=15, sixteen=16, seventeen=17, eighteen=18, nineteen=19, twenty=20, thirty=30,
+    forty=40, fifty=50, sixty=60, seventy=70, eighty=80, ninety=90,
+)  # fmt: skip
 EDITED = {
     "operands": {"operand1", "operand2"},
     "same_answer": {"operand1", "operand2"},
+    "same_answer_other_op": {"operand1", "operand2", "operator", "shot"},
     "order_swap": {"operand1", "operand2"},
     "carry_flip_iso": {"operand1", "operand2"},
     "operator_swap": {"operator", "shot"},
     "operator_null": {"operator"},
     "selector_swap": {"operator", "shot"},
 }
-SAME = {"same_answer", "order_swap"}
+SAME = {"same_answer", "same_answer_other_op"}
 
 
 def membership(seed: int, *parts: int | str) -> Split:
@@ -38,7 +46,16 @@ def membership(seed: int, *parts: int | str) -> Split:
 
 
 def numbers(text: str) -> list[int]:
-    return [int(n) for n in re.findall(r"\d+", text)]
+    """All numbers of a text, in digits or words."""
+    words = re.findall(r"\d+|[a-z]+", text)
+    return [int(w) if w.isdigit() else NUMBER_WORDS[w] for w in words if w.isdigit() or w in NUMBER_WORDS]
+
+
+def value(answer: str) -> int | bool:
+    """What an answer says."""
+    if answer in ("Yes", "No"):
+        return answer == "Yes"
+    return NUMBER_WORDS[answer] if answer in NUMBER_WORDS else int(answer)
 
 
 def query_text(tokenizer, pair: PromptPair, ids: tuple[int, ...]) -> str:
@@ -55,14 +72,15 @@ def check_tokens(tokenizer, pair: PromptPair) -> None:
     assert pair.classes[-1] == "last" and pair.classes.count("last") == 1
     assert clean != other and pair.clean != pair.counterfactual
     j = pair.first_diff
-    assert pair.answer_ids[:j] == pair.answer_cf_ids[:j]
     assert pair.answer_token != pair.foil_token
     assert {pair.answer_token, pair.foil_token} <= set(pair.candidates)
     assert list(pair.candidates) == sorted(set(pair.candidates))
     for token in (pair.answer_token, pair.foil_token):
         assert token not in tokenizer.all_special_ids and token != tokenizer.unk_token_id
         assert tokenizer.decode([token]).strip()
-    assert clean[len(clean) - j :] == pair.answer_ids[:j] and other[len(other) - j :] == pair.answer_ids[:j]
+    assert clean[len(clean) - j :] == pair.answer_ids[:j] and other[len(other) - j :] == pair.answer_cf_ids[:j]
+    if "scored_digit" not in dict(pair.strata):
+        assert pair.answer_ids[:j] == pair.answer_cf_ids[:j]
     for text, ids in ((pair.clean, clean), (pair.counterfactual, other)):
         prompt = list(ids[: len(ids) - j])
         plain = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -85,6 +103,12 @@ def check_edits(pair: PromptPair) -> None:
     """Tokens differ only where the kind edits."""
     tags = dict(pair.strata)
     edited = EDITED.get(pair.kind) or {f"operand{tags['edited_operand']}"}
+    if "scored_digit" in tags:
+        n_prompt = pair.n_tokens - pair.first_diff
+        pair = dataclasses.replace(
+            pair, clean_ids=pair.clean_ids[:n_prompt], counterfactual_ids=pair.counterfactual_ids[:n_prompt],
+            classes=pair.classes[:n_prompt],
+        )  # fmt: skip
     differ = {c for a, b, c in zip(pair.clean_ids, pair.counterfactual_ids, pair.classes, strict=True) if a != b}
     assert differ and differ <= edited
     if pair.kind == "operands":
@@ -97,15 +121,18 @@ def check_arithmetic(tokenizer, pair: PromptPair) -> tuple[list[int], list[int]]
     other = numbers(query_text(tokenizer, pair, pair.counterfactual_ids))
     assert len(clean) == len(other) == 2
     for ids, operands in ((pair.clean_ids, clean), (pair.counterfactual_ids, other)):
-        for place, value in (("operand1", operands[0]), ("operand2", operands[1])):
+        for place, number in (("operand1", operands[0]), ("operand2", operands[1])):
             spelled = [i for i, cls in zip(ids, pair.classes, strict=True) if cls == place]
-            assert tokenizer.decode(spelled, clean_up_tokenization_spaces=False).strip() == str(value)
-    assert COMPUTE[pair.operator](*clean) == int(pair.answer)
+            shown = tokenizer.decode(spelled, clean_up_tokenization_spaces=False).strip()
+            assert shown == str(number) or NUMBER_WORDS[shown] == number
+    assert COMPUTE[pair.operator](*clean) == value(pair.answer)
     tags = dict(pair.strata)
     then = tags.get("swapped_to", pair.operator)
     if pair.kind != "operator_null":
         truth = COMPUTE[then](*other)
-        assert int(truth) == truth == int(pair.answer if pair.kind in SAME else pair.answer_cf)
+        same = pair.kind in SAME or (pair.kind == "order_swap" and pair.operator != "greater")
+        assert int(truth) == truth == value(pair.answer if same else pair.answer_cf)
+        assert pair.answer_cf_is_foil == same
     assert pair.answer != pair.answer_cf
     match pair.kind:
         case "operands":
@@ -118,6 +145,8 @@ def check_arithmetic(tokenizer, pair: PromptPair) -> tuple[list[int], list[int]]
             assert [n // 10 for n in clean] == [n // 10 for n in other]
         case "same_answer":
             assert set(clean) != set(other)
+        case "same_answer_other_op":
+            assert sorted(clean) != sorted(other) and then != pair.operator
         case "operator_swap" | "operator_null" | "selector_swap":
             assert clean == other
         case "order_swap":
