@@ -54,6 +54,16 @@ class Reference:
         """The same name with `options` taking precedence."""
         return Reference(self.name, tuple(sorted({**dict(self.options), **options}.items())))
 
+    @property
+    def label(self) -> str:
+        """As it is shown to people: a file without its folders.
+
+        Example:
+        >>> Reference("/home/me/mine.py:Mine").label
+        'mine.py:Mine'
+        """
+        return str(Reference(self.name.rpartition("/")[2] if ":" in self.name else self.name, self.options))
+
     def __str__(self) -> str:
         inner = ",".join(f"{key}={value}" for key, value in self.options)
         return f"{self.name}[{inner}]" if inner else self.name

@@ -97,7 +97,7 @@ class BarDisplay:
     def started(self, job: Job, device: str) -> None:
         """Names the cell beside the bar."""
         self._shares[job.key] = 0.0
-        self._progress.update(self._bar, description=escape(f"{job.method.name} {job.granularity} {job.model}"))
+        self._progress.update(self._bar, description=escape(f"{job.method.label} {job.granularity} {job.model}"))
 
     def progress(self, job: Job, phase: str, done: int, total: int) -> None:
         """Moves the bar by a part of a cell."""

@@ -61,7 +61,7 @@ class Job:
     def describe(self) -> str:
         """Short name for messages: `mediation on toy-arith, toy-a-base-1, node`."""
         return (
-            f"{self.method} on {self.task}, {self.model}, {question_text(self.granularity, self.ablation, self.seed)}"
+            f"{self.method.label} on {self.task.label}, {self.model}, {question_text(self.granularity, self.ablation, self.seed)}"
         )
 
 
