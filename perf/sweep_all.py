@@ -36,7 +36,7 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[str]]:
     library = "arithloc, two logits"
     rate = matmul_rate()
     ours = measured(partial(engine.sweep, model, pairs, space, pair_logits=True))
-    rate = max(rate, matmul_rate())
+    rate = rate.higher(matmul_rate())
     calls: dict[str, Call] = {
         peer.name: partial(sweep, peer, pairs, sites, chosen, last=False) for peer in setup.hooked()
     }

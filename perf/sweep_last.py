@@ -50,7 +50,7 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[list[str]]]:
         }
     rate = matmul_rate()
     found = rounds(calls, setup.repeats)
-    rate = max(rate, matmul_rate())
+    rate = rate.higher(matmul_rate())
     shares = []
     for library, two in (("arithloc", False), ("arithloc, two logits", True)):
         useful = of_sweep(model, pairs, sites, last=True, pair_logits=two)

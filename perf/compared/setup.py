@@ -18,7 +18,7 @@ from arithloc.benchmark.engine import Readings
 from arithloc.benchmark.models import SubjectModel, default_cache, load
 from compared import measure
 from compared.hooked import CachedHooks, Hooked, Hooks, Lens
-from compared.measure import MIB, Cost
+from compared.measure import MIB, Cost, Rate
 from compared.prompts import PROMPTS, prompts, shared
 
 LIBRARIES = {"transformer_lens": "TransformerLens", "pyvene": "pyvene", "nnsight": "nnsight"}
@@ -129,14 +129,21 @@ def rows_of(prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence
     return rows
 
 
-SHARES = ["prompts", "library", "useful GFLOP", "GFLOP/s", "GFLOP per CPU s", "matmul GFLOP/s", "share of it"]
+SHARES = ["prompts", "library", "useful GFLOP", "GFLOP/s", "share", "GFLOP per CPU s", "share per CPU s"]
 
 
-def share(name: str, library: str, useful: int, cost: Cost, rate: float) -> list[str]:
-    """Useful operations, their rate, and its share of the rate of a matrix product."""
-    speed = useful / cost.seconds
-    figures = (useful / 1e9, speed / 1e9, useful / cost.cpu / 1e9, rate / 1e9)
-    return [name, library, *(f"{figure:.1f}" for figure in figures), f"{speed / rate:.2f}"]
+def share(name: str, library: str, useful: int, cost: Cost, rate: Rate) -> list[str]:
+    """Useful operations, their rates, and these rates' shares of a matrix product's."""
+    clock, cpu = useful / cost.seconds, useful / cost.cpu
+    return [
+        name,
+        library,
+        f"{useful / 1e9:.1f}",
+        f"{clock / 1e9:.1f}",
+        f"{clock / rate.clock:.2f}",
+        f"{cpu / 1e9:.1f}",
+        f"{cpu / rate.cpu:.2f}",
+    ]
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
