@@ -4,7 +4,7 @@ import json
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
@@ -68,7 +68,7 @@ class Relation(_Strict):
     facts: tuple[Fact, ...]
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _complete(self) -> "Relation":
         for name, text in (("question", self.question), ("statement", self.statement)):
             if text.count(SLOT) != 1 or text.replace(SLOT, "").count("{") or text.replace(SLOT, "").count("}"):
                 raise ValueError(f"the {name} of {self.id} needs {SLOT} once and no other braces, found {quoted(text)}")
@@ -111,7 +111,7 @@ class FactDocument(_Strict):
     relations: tuple[Relation, ...]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "FactDocument":
         ids = [relation.id for relation in self.relations]
         if not ids or len(set(ids)) < len(ids):
             raise ValueError(f"relations need distinct names, and at least one, found {ids}")
