@@ -46,7 +46,29 @@ class Suite:
 IMPORTED = "imported"
 """Name of the method that measures scores from a file."""
 
-BUILT_IN_METHODS = ("random", "activation-norm", "mediation", "path-patching", "cna")
+PER_COMPONENT = ("exact-patching",)
+"""Built-in methods that run the model once per component at every granularity: left out of the suites on pretrained
+models, whose neuron spaces have 10,000 to 300,000 components."""
+
+AFFORDABLE_METHODS = (
+    "random",
+    "weight-norm",
+    "activation-norm",
+    "direct-logit-attribution",
+    "gradient-x-activation",
+    "ablation-gradient",
+    "attribution-patching",
+    "eap",
+    "eap-ig",
+    "eap-ig-activations",
+    "clean-corrupted",
+    "integrated-gradients",
+    "mediation",
+    "path-patching",
+    "cna",
+)
+
+BUILT_IN_METHODS = (*AFFORDABLE_METHODS, *PER_COMPONENT)
 
 QUICK = Suite(
     name="quick",
@@ -54,7 +76,7 @@ QUICK = Suite(
     methods=(*BUILT_IN_METHODS, ORACLE),
     tasks=("toy-arith",),
     models=("toy-a-base-1", "toy-a-base-3"),
-    granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
+    granularities=(Granularity.NODE, Granularity.NEURON, Granularity.EDGE),
     effort=Effort(n_discovery=32, n_evaluation=64, n_draws=500, n_sizes=16),
     timeout=300.0,
 )
@@ -62,7 +84,7 @@ QUICK = Suite(
 SMOLLM2 = Suite(
     name="smollm2",
     summary="One-digit addition and subtraction on SmolLM2-135M-Instruct.",
-    methods=BUILT_IN_METHODS,
+    methods=AFFORDABLE_METHODS,
     tasks=("addition[shots=1]", "subtraction[chat=true,frames=C0+C1+C2]"),
     models=("smollm2",),
     granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),
@@ -73,7 +95,7 @@ SMOLLM2 = Suite(
 QWEN_CODER = Suite(
     name="qwen-coder",
     summary="Two-digit addition and subtraction on Qwen2.5-Coder-1.5B-Instruct.",
-    methods=BUILT_IN_METHODS,
+    methods=AFFORDABLE_METHODS,
     tasks=("addition[digits=d2,shots=4]", "subtraction[digits=d2,shots=4]"),
     models=("qwen-coder",),
     granularities=(Granularity.NODE, Granularity.NEURON, Granularity.LAYER),

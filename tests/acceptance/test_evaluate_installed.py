@@ -56,8 +56,8 @@ def test_an_installed_method_is_listed_and_runs_like_a_built_in_one(bench):
     ours = listed["arithloc-weight-norm/weight-norm"]
     assert ours["origin"] == "arithloc-weight-norm" and not ours["error"]
     done = bench(
-        "evaluate", "--method", "weight-norm", "--option", "weight-norm.power=2", "--model", "toy-a-base-1",
-        "--limit", "4", "--json",
+        "evaluate", "--method", "arithloc-weight-norm/weight-norm", "--option", "arithloc-weight-norm/weight-norm.power=2",
+        "--model", "toy-a-base-1", "--granularity", "node", "--limit", "4", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (cell,) = json.loads(done.stdout)["cells"]

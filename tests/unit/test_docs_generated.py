@@ -110,8 +110,10 @@ def method_table() -> str:
     for plugin in built_in(methods):
         info = plugin.target.info
         granularities = sorted(map(str, info.granularities))
-        rows.append((f"`{plugin.name}`", ", ".join(granularities), info.access, info.reference, info.summary))
-    return table(("method", "scores", "needs", "reference", "what it is"), rows)
+        rows.append(
+            (f"`{plugin.name}`", ", ".join(granularities), info.access, info.cost, info.reference, info.summary)
+        )
+    return table(("method", "scores", "needs", "cost", "reference", "what it is"), rows)
 
 
 def method_options() -> str:
