@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, select
 
 from arithloc.benchmark.api import Granularity
 from arithloc.benchmark.storage import schema
+from arithloc.benchmark.storage.circuit_tests import circuit_tests
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.leaderboard.text import plain
 
@@ -182,6 +183,29 @@ def _ordered(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def scores_of(results: Repository, keys: Sequence[str]) -> pd.DataFrame:
     """All scores of some cells, one row per cell and score."""
     return frame_of(results, select(schema.score).where(schema.score.c.key.in_(keys)))
+
+
+def circuit_tests_of(results: Repository, key: str) -> pd.DataFrame:
+    """Tests of the circuit of one cell, one row each; none where it was not audited."""
+    with results.reading() as connection:
+        tests = circuit_tests(connection, key)
+    columns = ["name", "value", "low", "high", "n", "direction", "remark"]
+    rows = () if tests is None else tests.records
+    return pd.DataFrame(
+        [
+            (
+                r.name,
+                r.value,
+                r.low,
+                r.high,
+                r.n_clusters or r.n_pairs,
+                r.direction.value,
+                ", ".join((r.reason, *r.flags)),
+            )
+            for r in rows
+        ],
+        columns=columns,
+    )
 
 
 def curves(results: Repository, keys: Sequence[str], curve: str = "kept") -> pd.DataFrame:

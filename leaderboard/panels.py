@@ -105,6 +105,19 @@ def _picture(scores: Components) -> None:
             )
 
 
+def circuit_tests(key: str) -> None:
+    """Tests of the circuit of a cell, or the command that makes them."""
+    tests = frame.query(queries.circuit_tests_of, key)
+    if tests.empty:
+        st.caption(f"Not tested: `bench audit-circuit {key[:12]}` does.")
+        return
+    frame.table(tables.circuit_tests_table(tests), "Tests of the circuit", pinned="Test")
+    st.caption(
+        "p of equivalence, sufficiency and necessity: small speaks for the circuit; p of difference and independence: small "
+        "speaks against it. n counts clusters, random circuits or runs."
+    )
+
+
 def provenance(key: str) -> None:
     """What a cell's numbers come from, with hashes cut; the file has all of it."""
     groups = frame.query(queries.provenance, key)

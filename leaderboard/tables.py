@@ -227,6 +227,23 @@ def points_table(points: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def circuit_tests_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """Tests of a circuit as they are shown; `n` counts clusters, draws or runs, whichever the test is made of."""
+    shown = [
+        interval(value, low, high, ScoreText("")) if pd.notna(low) else MISSING if pd.isna(value) else f"{value:.3g}"
+        for value, low, high in zip(tests["value"], tests["low"], tests["high"], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "Test": [score_text(name).label for name in tests["name"]],
+            "Value": shown,
+            "n": ["" if n == 0 else str(n) for n in tests["n"]],
+            "Better": tests["direction"],
+            "Remark": [plain(remark.strip(", ")) for remark in tests["remark"]],
+        }
+    )
+
+
 def named(points: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
     """Points of curves with the name of their cell in the column `entry`, in the order of the names.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 import typer.main
 
-from arithloc.benchmark.cli import board, compare, doctor, evaluate, export, listing, merge, models, show
+from arithloc.benchmark.cli import audit_circuit, board, compare, doctor, evaluate, export, listing, merge, models, show
 
 app = typer.Typer(
     name="bench",
@@ -19,6 +19,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.list_registered)
 app.command("show")(show.show)
 app.command("compare")(compare.compare_entries)
+app.command("audit-circuit")(audit_circuit.audit_circuit)
 app.command("leaderboard")(board.leaderboard)
 app.command("export")(export.export)
 app.command("merge")(merge.merge)

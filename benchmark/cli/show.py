@@ -13,8 +13,10 @@ from sqlalchemy import select
 
 from arithloc.benchmark.cli.again import evaluating_command
 from arithloc.benchmark.cli.table import KEY_DIGITS, MISSING, number, plain_table, with_interval
+from arithloc.benchmark.cli.tests_table import print_tests, tests_document
 from arithloc.benchmark.runner.choices import option_text
 from arithloc.benchmark.storage import DEFAULT_DB, schema
+from arithloc.benchmark.storage.circuit_tests import CircuitTests, circuit_tests
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary, CellView
 from arithloc.benchmark.storage.repository import Repository
 
@@ -44,10 +46,12 @@ def show(
         view = repository.show(key.lower())
         curve = _curve(repository, view.cell["key"])
         log = _log(repository, view)
+        with repository.reading() as connection:
+            tests = circuit_tests(connection, view.cell["key"])
     if json:
-        out.print_json(data=document(view, curve, log))
+        out.print_json(data=document(view, curve, log, tests))
     else:
-        _print_cell(view, curve, log, out)
+        _print_cell(view, curve, log, tests, out)
     return 0
 
 
@@ -62,7 +66,9 @@ def latest_cells(repository: Repository, n: int) -> list[CellSummary]:
     return sorted(repository.cells(CellFilter(keys=keys)), key=lambda found: order[found.key])
 
 
-def document(view: CellView, curve: Sequence[Mapping[str, Any]], log: str) -> dict[str, Any]:
+def document(
+    view: CellView, curve: Sequence[Mapping[str, Any]], log: str, tests: CircuitTests | None = None
+) -> dict[str, Any]:
     """All that is known of a cell, as JSON values."""
     return {
         "schema": SHOW_SCHEMA,
@@ -74,6 +80,7 @@ def document(view: CellView, curve: Sequence[Mapping[str, Any]], log: str) -> di
         "environment": dict(view.environment),
         "scores": [asdict(score) for score in view.scores],
         "curve": [dict(point) for point in curve],
+        "circuit_tests": [] if tests is None else tests_document(tests.records),
         "attempts": [dict(attempt) for attempt in view.attempts],
         "artifacts": {role: str(path) for role, path in view.artifacts.items()},
         "log": log,
@@ -108,7 +115,9 @@ def _print_latest(cells: Sequence[CellSummary], out: Console) -> None:
     out.print(table)
 
 
-def _print_cell(view: CellView, curve: Sequence[Mapping[str, Any]], log: str, out: Console) -> None:
+def _print_cell(
+    view: CellView, curve: Sequence[Mapping[str, Any]], log: str, tests: CircuitTests | None, out: Console
+) -> None:
     cell = view.cell
     error = ": ".join(part for part in (cell["status"], cell["error_type"], cell["error_message"]) if part)
     task = view.task["name"] + option_text(view.task["options"])
@@ -133,6 +142,10 @@ def _print_cell(view: CellView, curve: Sequence[Mapping[str, Any]], log: str, ou
         first = view.scores[0]
         _section(f"scores on {first.n_pairs} pairs in {first.n_clusters} clusters", scores, out)
     _print_curve(curve, out)
+    if tests is not None:
+        out.print("[bold]tests of one circuit[/bold]")
+        print_tests(tests.records, out)
+        out.print()
     attempts = plain_table(
         dict.fromkeys(("number", "status", "started", "finished", "device", "error"), "left"), fold=("error",)
     )

@@ -82,12 +82,7 @@ class Workbench:
     def run(self, job: Job, phase: Phase) -> CellResult | Failure:
         """Runs one cell; whatever goes wrong in it comes back as a failure."""
         try:
-            phase("load", 0, 1)
-            model = self._load(job.model, job.dtype)
-            phase("pairs", 0, 1)
-            pairs = self._pair_set(model, job.task, job.effort.n_discovery, job.effort.n_evaluation)
-            self._check_hashes(pairs, job)
-            pairs = self._correct(model, job, pairs, phase)
+            model, pairs = self.prepare(job, phase)
             return run_cell(job, model, pairs, self._intact, phase)
         except CannotScore as reason:
             return Failure.of(reason.name, str(reason))
@@ -98,6 +93,19 @@ class Workbench:
                 release_memory()
                 return Failure.of(OutOfMemory.__name__, f"Memory ran out: {one_line(error)}. Use a smaller --limit.")
             return Failure.of(type(error).__name__, str(error) or "no message", traceback.format_exc())
+
+    def prepare(self, job: Job, phase: Phase) -> tuple[SubjectModel, PairSet]:
+        """The model of a cell and its pairs, filtered.
+
+        Raises:
+            ArithlocError: the model cannot be used, or the task gives other pairs than before.
+        """
+        phase("load", 0, 1)
+        model = self._load(job.model, job.dtype)
+        phase("pairs", 0, 1)
+        pairs = self._pair_set(model, job.task, job.effort.n_discovery, job.effort.n_evaluation)
+        self._check_hashes(pairs, job)
+        return model, self._correct(model, job, pairs, phase)
 
     def _load(self, reference: str, dtype: str) -> SubjectModel:
         if self._model is not None and self._loaded == (reference, dtype):

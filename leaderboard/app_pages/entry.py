@@ -58,6 +58,10 @@ with frame.panel("Components of one cell"):
     else:
         st.warning(f"{md(cell['error_type'])}: {md(cell['error_message'])}", title=f"Status {md(cell['status'])}")
 
+if cell["status"] == "ok":
+    with frame.panel("Tests of this cell's circuit"):
+        panels.circuit_tests(cell["key"])
+
 with frame.panel("Provenance of this cell"):
     st.code(frame.query(queries.command, cell["key"], entry.argument), language="bash", wrap_lines=True)
     panels.provenance(cell["key"])

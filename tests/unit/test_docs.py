@@ -26,7 +26,7 @@ from arithloc.tasks.toy.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OWN = ("scores", "ground-truth", "methods", "tasks", "storage")
+OWN = ("scores", "comparing", "ground-truth", "methods", "tasks", "storage")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -74,7 +74,7 @@ def test_a_broken_link_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_examples_give_what_they_show(name: str) -> None:
     blocks = BLOCK.findall(text_of(name))
-    if name in ("scores", "ground-truth"):
+    if name in ("scores", "comparing", "ground-truth"):
         assert blocks, "no worked example"
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, name, f"docs/{name}.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
