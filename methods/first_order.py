@@ -11,6 +11,12 @@ from arithloc.benchmark.api import Ablation, Granularity, Problem
 from arithloc.benchmark.api.errors import BadOption
 
 
+def slope(problem: Problem) -> tuple[str, float]:
+    """Name of the metric for the engine's gradients, and -1 where less of it is better."""
+    metric = "logit_diff" if problem.metric == "logprob_diff" else problem.metric  # the log-normalisers cancel
+    return metric, -1.0 if metric == "kl" else 1.0
+
+
 def first_order(
     problem: Problem, *, baseline: Ablation | None = None, steps: int = 1, rule: str = "right", **options: Any
 ) -> Float[ndarray, "comp pair"]:
@@ -31,7 +37,7 @@ def first_order(
     """
     if steps < 1:
         raise BadOption(f"Expected at least one step, found {steps}. Set steps to a positive number.")
-    metric = "logit_diff" if problem.metric == "logprob_diff" else problem.metric  # the log-normalisers cancel
+    metric, sign = slope(problem)
     if metric == "kl" and steps == 1 and rule == "right":
         raise BadOption(
             "Expected a metric with a slope in the clean run, found 'kl', which is smallest there. Use a method with "
@@ -51,4 +57,4 @@ def first_order(
         progress=problem.progress,
         **options,
     )
-    return np.asarray(-effects if metric == "kl" else effects)
+    return np.asarray(sign * effects)

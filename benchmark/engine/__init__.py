@@ -1,6 +1,7 @@
 """Operations on a subject model's internals: the only place with hooks."""
 
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.attention_effects import attention_effects, query_key_edges
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.capture import capture
 from arithloc.benchmark.engine.circuits import circuit_forward
@@ -41,6 +42,7 @@ __all__ = [
     "Run",
     "Site",
     "SiteKind",
+    "attention_effects",
     "capture",
     "circuit_forward",
     "direct_effect",
@@ -48,6 +50,7 @@ __all__ = [
     "embedding",
     "gradients",
     "patch",
+    "query_key_edges",
     "read",
     "relevance_rules",
     "site_effects",
