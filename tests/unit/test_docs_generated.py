@@ -19,6 +19,7 @@ from arithloc.benchmark.api.options import recorded
 from arithloc.benchmark.api.registry import OWN, Plugin, Registry, methods, tasks
 from arithloc.benchmark.models.cache import default_cache
 from arithloc.tasks.arith2 import Addition
+from arithloc.tasks.facts.schema import shipped
 from arithloc.tasks.grid import Range
 from arithloc.tasks.toy.formats import VOCAB
 from arithloc.tasks.toy.models import COMPILED
@@ -152,6 +153,22 @@ def task_options() -> str:
     return table(("option", "tasks", "default", "values", "meaning"), rows)
 
 
+def fact_table() -> str:
+    rows = []
+    for relation in shipped().relations:
+        copied = sum(fact.shortcut for fact in relation.facts)
+        example = next(fact for fact in relation.facts if not fact.shortcut)
+        text = f"{relation.statement.replace('{s}', example.subject)} {example.object}"
+        sources = ", ".join(source.split(" ")[0] for source in relation.sources)
+        rows.append((f"`{relation.id}`", str(len(relation.facts)), str(copied), f"`{text}`", sources))
+    return table(("relation", "facts", "that can be copied", "first one as `F4`", "packages that agree"), rows)
+
+
+def fact_sources() -> str:
+    rows = [(f"{s.package} {s.version}", s.licence, s.used_for) for s in shipped().sources]
+    return table(("package", "licence", "used for"), rows)
+
+
 def toy_table() -> str:
     rows = []
     for source in COMPILED:
@@ -228,6 +245,8 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     "method-options": ("methods.md", method_options),
     "tasks": ("tasks.md", task_table),
     "task-options": ("tasks.md", task_options),
+    "facts": ("tasks.md", fact_table),
+    "fact-sources": ("tasks.md", fact_sources),
     "toy-prompt": ("tasks.md", toy_prompt),
     "toys": ("ground-truth.md", toy_table),
 }
