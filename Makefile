@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export ARITHLOC_CHROMIUM
 
-.PHONY: evaluate test check leaderboard setup models format lint types imports wheel clean
+.PHONY: evaluate test check leaderboard perf setup models format lint types imports wheel clean
 
 evaluate: $(VENV)/.installed  ## the quick suite: shipped toy circuits, every built-in method
 	$(BIN)/bench evaluate
@@ -29,6 +29,13 @@ smollm2: $(CACHE)/models/smollm2/config.json
 
 $(CACHE)/models/%/config.json: | $(VENV)/.installed
 	$(BIN)/bench models build $*
+
+# transformer-lens, pyvene and nnsight pin other versions of common libraries, so they get an environment of their own
+perf: smollm2  ## the speed comparison of docs/performance.md; takes about ten minutes of two free cores
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q -c constraints.txt torch
+	.venv-peers/bin/python -m pip install -q -c constraints.txt -e . transformer-lens pyvene nnsight
+	OMP_NUM_THREADS=2 .venv-peers/bin/python perf/peers.py --all
 
 setup: $(VENV)/.installed-test  ## editable install with the test tools, and the pre-commit hooks
 	$(BIN)/pre-commit install

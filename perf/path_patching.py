@@ -29,8 +29,8 @@ def compare(setup: Setup, name: str) -> list[list[str]]:
     chosen = spread(len(sites), setup.sites)
     ours = partial(engine.direct_effect, model, pairs, space)
     calls: dict[str, Call] = {
-        "arithloc": lambda: measured(ours),
-        "arithloc, two logits": lambda: measured(partial(ours, pair_logits=True)),
+        "arithloc": lambda: measured(partial(ours, pair_logits=True)),
+        "arithloc, all readings": lambda: measured(ours),
     }
     for peer in setup.hooked():
         calls[peer.name] = partial(path_patching, peer, pairs, sites, chosen, model.shape.n_layers)

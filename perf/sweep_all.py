@@ -33,7 +33,7 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[str]]:
     model, space, pairs = setup.model, setup.space(Granularity.NODE), setup.prompts(name)
     sites = list(engine.sites_of(space))
     chosen = spread(len(sites), setup.sites)
-    library = "arithloc, two logits"
+    library = "arithloc"
     rate = matmul_rate()
     ours = measured(partial(engine.sweep, model, pairs, space, pair_logits=True))
     rate = rate.higher(matmul_rate())

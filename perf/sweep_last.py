@@ -36,8 +36,8 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[list[str]]]:
     chosen = spread(len(sites), setup.sites)
     ours = partial(engine.sweep, model, pairs, space, positions="last")
     calls: dict[str, Call] = {
-        "arithloc": lambda: measured(ours),
-        "arithloc, two logits": lambda: measured(partial(ours, pair_logits=True)),
+        "arithloc": lambda: measured(partial(ours, pair_logits=True)),
+        "arithloc, all readings": lambda: measured(ours),
     }
     for peer in setup.hooked(last=True):
         calls[peer.name] = partial(sweep, peer, pairs, sites, chosen, last=True)
@@ -52,7 +52,7 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[list[str]]]:
     found = rounds(calls, setup.repeats)
     rate = rate.higher(matmul_rate())
     shares = []
-    for library, two in (("arithloc", False), ("arithloc, two logits", True)):
+    for library, two in (("arithloc", True), ("arithloc, all readings", False)):
         useful = of_sweep(model, pairs, sites, last=True, pair_logits=two)
         shares.append(share(name, library, useful, found[library][1], rate))
     return rows_of(label(name, pairs), found, chosen), shares
