@@ -49,7 +49,7 @@ class OntologyCot:
     info = TaskInfo(
         name="ontology-cot",
         summary="The next word of a chain of thought over made-up, false or true links between classes.",
-        family="chain of thought",
+        family="reasoning",
     )
 
     def __post_init__(self) -> None:

@@ -224,7 +224,7 @@ def example(pair: PromptPair, decode: Callable[[int], str]) -> str:
 
 def real_prompts() -> str:
     tokenizer = AutoTokenizer.from_pretrained(default_cache() / "models" / "smollm2")
-    asked = [plugin.target() for plugin in built_in(tasks) if plugin.target.info.family != "toy"]
+    asked = [without_exemplars(plugin.target) for plugin in built_in(tasks) if plugin.target.info.family != "toy"]
     rows = []
     for task in asked:
         pair = task.pairs(tokenizer, Split.TEST, 1, 0)[0]
@@ -235,8 +235,13 @@ def real_prompts() -> str:
     return f"{listed}\n\n{example(pair, lambda token: tokenizer.decode([token]))}"
 
 
+def without_exemplars(cls: type) -> Any:
+    return cls(shots=0) if any(field.name == "shots" for field in dataclasses.fields(cls)) else cls()
+
+
 def spaced(text: str) -> str:
-    """A prompt in which the space at the end can be seen."""
+    """A prompt in which line breaks and the space at the end can be seen."""
+    text = text.replace("\n", "⏎")
     return f"`{text[:-1]}␣`" if text.endswith(" ") else f"`{text}`"
 
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from support.ontology_reasoner import follows, gold, next_by_chain, next_by_question, read
@@ -266,3 +267,14 @@ def test_every_word_has_one_type():
     members = [{word for path in tree.paths for word in path} for tree in trees()]
     assert sum(map(len, members)) == len(real)
     assert {kind.value for kind in WordType} == {"entity", "class", "property"}
+
+
+def test_the_example_of_the_page():
+    """The prompt in docs/ontology.md and the table of its words."""
+    page = (Path(__file__).parents[2] / "docs" / "ontology.md").read_text(encoding="utf-8")
+    prompt = read(page.split("```text\n")[1].split("\n```")[0])
+    rows = [row.strip("| ").replace("`", "").split(" | ") for row in page.splitlines() if row.startswith("| `step`")]
+    assert rows[0][1:] == [step.name for step in steps(2)]
+    (words,) = [row.strip("| ").split(" | ")[1:] for row in page.splitlines() if row.startswith("| word")]
+    assert words == gold(prompt.statements, prompt.query[0])
+    assert follows(prompt) and next_by_chain(prompt) == words[-1]
