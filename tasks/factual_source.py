@@ -1,6 +1,7 @@
 """Factual recall as a source of questions: every fact in every frame, and the facts that can stand in its place."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,15 +25,24 @@ STYLES = ("F3", "F4")
 ROUNDS = 32
 """How often a fact is asked at most, against other subjects."""
 
+RARE = 0.05
+"""Subjects of a length that a smaller share of a relation's subjects have are left out: few others have their form."""
+
 LABELS = Labels(fields=(("s", "subject"),), anchors=frozenset({"s"}), gaps=("early", "late"))
 
 
 def frame(relation: Relation, style: str, chat: bool) -> Frame:
-    """The template of a relation in a style."""
+    """The template of a relation in a style; its id is that of the style and the relation's name."""
+    name = f"{style}-{relation.id}"
     if style == "F4":
-        return Frame(style, relation.statement, style="statement")
+        return Frame(name, relation.statement, style="statement")
     tail = f" A: {relation.reply}".rstrip()
-    return Frame(style, relation.question, "Q: ", tail, style="qa", reply=relation.reply if chat else "")
+    return Frame(name, relation.question, "Q: ", tail, style="qa", reply=relation.reply if chat else "")
+
+
+def style_of(template: Frame) -> str:
+    """`F3` or `F4`."""
+    return template.id.partition("-")[0]
 
 
 def question(relation: Relation, style: str, fact: Fact, chat: bool, round_: int = 0) -> Question:
@@ -118,14 +128,18 @@ class FactSource:
 
     @cached_property
     def pools(self) -> dict[str, dict[int, list[Fact]]]:
-        """Facts of the split that are not exemplars, by relation and by tokens of the subject."""
+        """Facts of the split that are not exemplars, by relation and by tokens of the subject, rare lengths left out."""
         found: dict[str, dict[int, list[Fact]]] = {}
         for relation in self.relations:
             pool = found.setdefault(relation.id, {})
             shown = {fact.subject for fact in self.exemplars[relation.id]}
-            for fact in self._usable(relation):
-                if fact.subject not in shown and self._split(fact) is self.split:
-                    pool.setdefault(self.lengths[relation.id, fact.subject], []).append(fact)
+            usable = self._usable(relation)
+            times = Counter(self.lengths[relation.id, fact.subject] for fact in usable)
+            for fact in usable:
+                length = self.lengths[relation.id, fact.subject]
+                if times[length] >= RARE * len(usable) and fact.subject not in shown:
+                    if self._split(fact) is self.split:
+                        pool.setdefault(length, []).append(fact)
         return found
 
     def questions(self) -> Iterator[Question]:
@@ -153,11 +167,11 @@ class FactSource:
         pool = self.pools[relation.id][self.lengths[relation.id, str(clean.key[0])]]
         others = (fact for fact in in_random_order(pool, rng) if fact.object != clean.answer)
         for fact in islice(others, round_, None):
-            yield Proposal(question(relation, clean.frame.id, fact, self.chat), SUBJECT)
+            yield Proposal(question(relation, style_of(clean.frame), fact, self.chat), SUBJECT)
 
     def layout(self, question: Question, encoder: Encoder) -> Layout:
         """Surroundings of the questions of a relation and style."""
-        key = (question.operator, question.frame.id)
+        key = question.frame.id
         if key not in self._layouts:
             solved = [self._exemplar(question, fact) for fact in self.exemplars[question.operator]]
             answers = self.answers(question.operator)
@@ -165,11 +179,11 @@ class FactSource:
         return self._layouts[key]
 
     @cached_property
-    def _layouts(self) -> dict[tuple[str, str], Layout]:
+    def _layouts(self) -> dict[str, Layout]:
         return {}
 
     def _exemplar(self, like: Question, fact: Fact) -> Exemplar:
-        shown = question(self._relation[like.operator], like.frame.id, fact, self.chat)
+        shown = question(self._relation[like.operator], style_of(like.frame), fact, self.chat)
         if not self.truth(shown):
             raise ValueError(f"the exemplar {shown.body!r} does not mean {shown.answer}")
         return Exemplar(shown, shown.answer)

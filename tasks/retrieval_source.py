@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import permutations
+from itertools import permutations, product
 
 from arithloc.benchmark.api import Split, TokenizerMismatch, TooFewPairs
 from arithloc.tasks.answered import lay_out_for
@@ -99,22 +99,28 @@ class RetrievalSource:
 
     @cached_property
     def partners(self) -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
-        """Nouns of two classes that have equally many tokens, by classes in order.
+        """Nouns of two classes by classes in order: all of one length in tokens, that which allows most of them.
+
+        So every prompt of a frame and of numbers of one length has the same form.
 
         Raises:
-            TokenizerMismatch: there are none.
+            TokenizerMismatch: no two classes have nouns of one length.
         """
-        found = {}
-        for one, two in permutations(NOUNS, 2):
-            alike = [(a, b) for a in NOUNS[one] for b in NOUNS[two] if self.lengths[a] == self.lengths[b]]
-            if alike:
-                found[one, two] = tuple(alike)
-        if not found:
+        found: dict[int, dict[tuple[str, str], tuple[tuple[str, str], ...]]] = {}
+        for length in sorted(set(self.lengths.values())):
+            alike = {name: [noun for noun in nouns if self.lengths[noun] == length] for name, nouns in NOUNS.items()}
+            found[length] = {
+                (one, two): tuple(product(alike[one], alike[two]))
+                for one, two in permutations(NOUNS, 2)
+                if alike[one] and alike[two]
+            }
+        best = max(found.values(), key=lambda pairs: sum(map(len, pairs.values())))
+        if not best:
             raise TokenizerMismatch(
                 "Expected nouns of two classes with equally many tokens, found none: this tokenizer gives the nouns of "
                 f"{' and '.join(sorted(NOUNS))} different lengths. Use another model's tokenizer, or the task copying."
             )
-        return found
+        return best
 
     def questions(self) -> Iterator[Question]:
         """Number pairs in random order, none again before all have come, each in a context drawn for it.

@@ -74,6 +74,8 @@ def test_slots_and_order_take_turns():
         tags = [dict(p.strata) for p in pairs[:n]]
         assert Counter(t["asked_slot"] for t in tags) == {"1": n // 2, "2": n // 2}
         assert sum(a < b for a, b in (t["entities"].split(",") for t in tags)) == n // 2
+    forms = {(p.frame, p.classes[: p.n_tokens - p.first_diff - 1]) for p in pairs}
+    assert len(forms) == 8  # one a frame
     tags = [dict(p.strata) for p in pairs]
     assert max(Counter(t["frame"] for t in tags).values()) == 60  # every frame equally often
     assert len(Counter(t["entities"] for t in tags)) == 30 and min(Counter(t["entities"] for t in tags).values()) > 7

@@ -88,7 +88,8 @@ def check_fact(tokenizer, pair: PromptPair, seed: int = 0) -> None:
         fact = relation["about"][subject]
         assert fact["object"] == answer
         asked = relation["question"].replace("{s}", subject), relation["statement"].replace("{s}", subject)
-        wanted = {"F3": f"Q: {asked[0]} A: {relation['reply']}".strip(), "F4": asked[1]}[pair.frame]
+        wanted = {"F3": f"Q: {asked[0]} A: {relation['reply']}".strip(), "F4": asked[1]}[pair.frame[:2]]
+        assert pair.frame[2:] == f"-{pair.operator}"
         assert query_text(tokenizer, pair, ids).strip() == wanted
         assert membership(seed, fact["entity"]) is pair.split
         assert not re.search(rf"\b{re.escape(answer)}\b", asked[0], re.IGNORECASE)
