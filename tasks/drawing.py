@@ -136,6 +136,7 @@ class _Draw:
         self.score_digit = score_digit
         self.encoded: dict[tuple[str, str, tuple[int | str, ...], str], Encoded | Rule] = {}
         self.tables: dict[tuple[str, str, str], dict[str, tuple[int, ...]]] = {}
+        self.shared: dict[tuple[str, str, tuple[str, ...]], dict[str, tuple[int, ...]]] = {}
         self.candidates: dict[tuple[str, str, str, int], tuple[int, ...]] = {}
         self.rejected: Counter[Rule] = Counter()
         self.seen: set[tuple[str, str, str, str]] = set()
@@ -207,7 +208,11 @@ class _Draw:
         layout = self.source.layout(question, self.encoder)
         name = (_ENDING.findall(layout.prompt(question)[-CONTEXT:])[0], layout.separator, question.operator)
         if name not in self.tables:
-            self.tables[name] = self.encoder.answers(question, layout, self.source.answers(question.operator))
+            answers = tuple(self.source.answers(question.operator))
+            shared = (*name[:2], answers)  # operators with the same answers share one
+            if shared not in self.shared:
+                self.shared[shared] = self.encoder.answers(question, layout, answers)
+            self.tables[name] = self.shared[shared]
         return self.tables[name]
 
     def _candidates(self, clean: Question, other: Question, index: int) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Tokenizes questions and finds the position class of every token."""
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,7 @@ from arithloc.tasks.questions import BOS, EARLY, LATE, Piece, Question
 from arithloc.tasks.rules import Encoded, Rule
 
 _Offsets = Sequence[tuple[int, int]]
+_LAST_WORD = re.compile(r"\s?\S*\s*$")
 
 BY_PLACE = frozenset({"subject", "asked"})
 """Classes whose first, middle and last tokens are told apart."""
@@ -86,8 +88,11 @@ class Encoder:
         return out
 
     def answers(self, probe: Question, layout: Layout, answers: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        """Token ids of many answers behind one prompt; answers that change the prompt's tokens are left out."""
-        prompt = layout.prompt(probe)
+        """Token ids of many answers behind one prompt; answers that change the prompt's tokens are left out.
+
+        Only the prompt's last word is read: what stands further in front does not change these tokens.
+        """
+        prompt = _LAST_WORD.findall(layout.prompt(probe))[0]
         prompt_ids = text_ids(self.tokenizer, prompt)
         n = len(prompt_ids)
         whole = tokenized(self.tokenizer, [prompt + layout.separator + a for a in answers])["input_ids"]

@@ -76,12 +76,17 @@ def lay_out(tokenizer: Any, probe: Question, exemplars: Sequence[Exemplar], chat
         prefix, suffix = _chat_surroundings(tokenizer, exemplars)
         front: tuple[int, ...] = ()
     else:
-        gap = "" if probe.frame.tight else " "
+        question = asked(probe, False)
+        ends_in_space = question.endswith(" ")  # as most released strings of three operands do: then there are two
+        single = probe.frame.tight or (ends_in_space and not _continues(tokenizer, question, f" {probe.answer}"))
+        gap = "" if single else " "
         prefix = "".join(f"{asked(e.question, False)}{gap}{e.answer}\n" for e in exemplars)
         suffix = ""
         front = front_ids(tokenizer, bos)
     layout = Layout(front, prefix, suffix, "", "", chat)
     prompt = layout.prompt(probe)
+    if prompt.endswith(" ") and not chat:
+        return Layout(front, prefix, suffix, "", gap, chat)
     if prompt[-1].isspace() or (probe.frame.tight and not chat):
         return layout
     prompt_ids = text_ids(tokenizer, prompt)
@@ -94,6 +99,12 @@ def lay_out(tokenizer: Any, probe: Question, exemplars: Sequence[Exemplar], chat
     if is_blank(tokenizer, whole[len(prompt_ids)]):
         return Layout(front, prefix, suffix, " ", "", chat)
     return Layout(front, prefix, suffix, "", " ", chat)
+
+
+def _continues(tokenizer: Any, prompt: str, answer: str) -> bool:
+    """Whether an answer leaves the tokens of the prompt as they are and begins with a token that can be seen."""
+    ids, whole = text_ids(tokenizer, prompt), text_ids(tokenizer, prompt + answer)
+    return whole[: len(ids)] == ids and len(whole) > len(ids) and not is_blank(tokenizer, whole[len(ids)])
 
 
 def front_ids(tokenizer: Any, bos: Bos) -> tuple[int, ...]:

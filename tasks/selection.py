@@ -1,4 +1,4 @@
-"""Controls without arithmetic: name one of two numbers, by its place or by its size, in the form of the noun frames."""
+"""Controls without arithmetic: name one of two numbers in the form of the noun frames, or say whether one is greater."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import Any
 from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch
 from arithloc.tasks.drawing import Drawn, draw
 from arithloc.tasks.encoding import Encoder
-from arithloc.tasks.frames import operator_slot, resolve
+from arithloc.tasks.frames import resolve
 from arithloc.tasks.grid import Grid, Operands, Range, enumerate_grid
 from arithloc.tasks.kinds import Kind
 from arithloc.tasks.layout import Bos
+from arithloc.tasks.one_token import in_one_token
 from arithloc.tasks.questions import Frame
 from arithloc.tasks.rules import Rule
 from arithloc.tasks.two_operands import TwoOperandSource, question
@@ -23,8 +24,8 @@ class Selection:
     """Options of a selection task.
 
     Attributes:
-        digits: range of the two numbers.
-        frames: F3, F4, or both.
+        digits: range of the two numbers; `words` writes them as number words.
+        frames: F3, F4, or both; G0 for yes or no.
         shots: solved questions in front.
         chat: put the question into the tokenizer's chat template.
         bos: whether a token stands in front of the prompt.
@@ -45,11 +46,13 @@ class Selection:
     info = TaskInfo(name="selection", summary="Name one of two numbers.", family="control")
     selectors = ("first", "second")
     kinds = frozenset({Kind.SELECTOR_SWAP, Kind.OPERANDS, Kind.SINGLE_OPERAND})
+    templates = ("F3", "F4")
 
     def __post_init__(self) -> None:
-        refused = [frame.id for frame in resolve(self.frames) if operator_slot(frame) not in ("N", "R")]
+        refused = [frame.id for frame in resolve(self.frames) if frame.id not in self.templates]
         if refused:
-            raise ValueError(f"Expected noun frames, found {', '.join(refused)}. Use F3 or F4.")
+            known = " or ".join(self.templates)
+            raise ValueError(f"Expected frames of this task, found {', '.join(refused)}. Use {known}.")
         if self.kind not in self.kinds:
             known = ", ".join(sorted(self.kinds))
             raise ValueError(f"Expected a kind of this task, found {self.kind}. Use one of {known}.")
@@ -71,6 +74,8 @@ class Selection:
         """Like `pairs`, with the number of candidates that each rule turned away."""
         encoder = Encoder(tokenizer)
         grids = tuple(Grid(selector, self.digits, shortcuts=True) for selector in self.selectors)
+        if self.digits is Range.WORDS:
+            grids = tuple(in_one_token(grid, encoder, resolve(self.frames)) for grid in grids)
         source = TwoOperandSource(
             task=self.info.name,
             grids=grids,
@@ -85,16 +90,19 @@ class Selection:
             split=split,
             split_seed=self.split_seed,
             seed=seed,
-            keep_digits=encoder.splits_digits(),
+            keep_digits=self.digits is not Range.WORDS and encoder.splits_digits(),
         )
+        self._check_forms(source, encoder)
+        return draw(source, tokenizer, split, n, seed)
+
+    def _check_forms(self, source: TwoOperandSource, encoder: Encoder) -> None:
         for frame in source.frames:
             self._check_form(source, frame, encoder)
-        return draw(source, tokenizer, split, n, seed)
 
     def _check_form(self, source: TwoOperandSource, frame: Frame, encoder: Encoder) -> None:
         """The prompt must have the length and the operand positions of the addition that it controls for."""
-        operands: Operands = enumerate_grid(source.grids[0])[0]
-        addition = Grid("add", self.digits, shortcuts=True)
+        addition = Grid("add", self.digits, shortcuts=True, among=source.grids[0].among)
+        operands: Operands = next(x for x in enumerate_grid(source.grids[0]) if addition.result(x) is not None)
         asked = [question(frame, grid, operands) for grid in (*source.grids, addition)]
         layout = source.layout(asked[0], encoder)
         found = encoder.encode(asked, [layout] * len(asked))
@@ -130,3 +138,25 @@ class Comparison(Selection):
     )
     selectors = ("larger", "smaller")
     kinds = frozenset({Kind.SELECTOR_SWAP, Kind.OPERANDS, Kind.SINGLE_OPERAND, Kind.ORDER_SWAP})
+
+
+@dataclass(frozen=True)
+class YesNoComparison(Selection):
+    """Say whether the first of two numbers is greater; yes and no are asked equally often."""
+
+    frames: tuple[str, ...] = ("G0",)
+    kind: Kind = Kind.OPERANDS
+    balance: str = "larger_slot"
+
+    info = TaskInfo(
+        name="comparison-yes-no",
+        summary="Say whether one number is greater than another.",
+        family="control",
+        control_for="subtraction",
+    )
+    selectors = ("greater",)
+    kinds = frozenset({Kind.OPERANDS, Kind.SINGLE_OPERAND, Kind.ORDER_SWAP})
+    templates = ("G0",)
+
+    def _check_forms(self, source: TwoOperandSource, encoder: Encoder) -> None:
+        """No arithmetic question has this form."""

@@ -61,16 +61,16 @@ def arithmetic_strata(operator: str, operands: Operands, result: int) -> dict[st
     tags = {
         "digits": f"{len(str(x))},{len(str(y))},{len(str(abs(result)))}",
         "magnitude": str(10 ** (len(str(abs(result))) - 1)),
-        "copy_shortcut": _flag(OPERATORS[operator].shortcut(x, y)),
-        "answer_is_operand": _flag(result in (x, y)),
-        "memorised": _flag(max(x, y) <= MEMORISED_UP_TO),
+        "copy_shortcut": flag(OPERATORS[operator].shortcut(x, y)),
+        "answer_is_operand": flag(result in (x, y)),
+        "memorised": flag(max(x, y) <= MEMORISED_UP_TO),
     }
     if operator == "add":
         _add_columns(tags, "carries", "carry_count", carries(x, y))
     if operator == "sub":
         _add_columns(tags, "borrows", "borrow_count", borrows(max(x, y), min(x, y)))
     if operator == "mod":
-        tags["mod_noop"] = _flag(x < y)
+        tags["mod_noop"] = flag(x < y)
     if operator in ("first", "second", "larger", "smaller", "greater"):
         tags["larger_slot"] = "1" if x > y else "2"
     return tags
@@ -86,5 +86,6 @@ def _columns(x: int, y: int) -> list[tuple[int, int]]:
     return list(zip_longest(map(int, reversed(str(x))), map(int, reversed(str(y))), fillvalue=0))
 
 
-def _flag(value: bool) -> str:
+def flag(value: bool) -> str:
+    """How a tag says whether something holds."""
     return "yes" if value else "no"

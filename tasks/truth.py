@@ -20,6 +20,7 @@ _WORDS = {word: n for n, word in enumerate(_SMALL)} | {
 _PHRASES = {
     ("and", "multiply", "by"): "*",
     ("divided", "by"): "/",
+    ("divided", "bu"): "/",  # in one of the released strings of three operands
     ("greater", "than"): ">",
     ("plus",): "+",
     ("minus",): "-",

@@ -88,7 +88,7 @@ def test_other_operators(operator, kind):
         with pytest.raises(ValueError, match=rf"kind {kind}, found {operator}"):
             cls(frames=frames, kind=kind)
         return
-    wide = {"digits": Range.D2} if (operator, kind) == ("mul", Kind.SAME_ANSWER) else {}  # 2 x 6 = 3 x 4 and few more
+    wide = {"digits": Range.N300} if (operator, kind) == ("mul", Kind.SAME_ANSWER) else {}  # 2 x 6 = 3 x 4 and few more
     for name in NAMES:
         tok = tokenizer(name)
         pairs = cls(frames=frames, kind=kind, shots=1, **wide).pairs(tok, Split.TEST, 15, 0)

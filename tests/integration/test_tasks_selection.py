@@ -12,7 +12,7 @@ from arithloc.benchmark.api import Split, TokenizerMismatch
 from arithloc.tasks.arith2 import Addition
 from arithloc.tasks.grid import Range
 from arithloc.tasks.kinds import Kind
-from arithloc.tasks.selection import Comparison, Copying
+from arithloc.tasks.selection import Comparison, Copying, YesNoComparison
 
 CASES = [(cls, kind) for cls in (Copying, Comparison) for kind in sorted(cls.kinds)]
 
@@ -62,7 +62,7 @@ def test_swap_names_the_other_number():
 
 
 def test_refused_options():
-    with pytest.raises(ValueError, match=r"Expected noun frames, found F5. Use F3 or F4"):
+    with pytest.raises(ValueError, match=r"Expected frames of this task, found F5. Use F3 or F4"):
         Copying(frames=("F5",))
     with pytest.raises(ValueError, match=r"found order_swap. Use one of operands, selector_swap, single_operand"):
         Copying(kind=Kind.ORDER_SWAP)
@@ -74,3 +74,20 @@ def test_other_token_counts_are_refused():
     """A tokenizer that spells 'second' in more tokens than 'sum' cannot express the matched control."""
     with pytest.raises(TokenizerMismatch, match=r"in the form of the addition of frame F3"):
         Copying().pairs(characters(), Split.TEST, 5, 0)
+
+
+@pytest.mark.parametrize("kind", sorted(YesNoComparison.kinds))
+@pytest.mark.parametrize("name", NAMES)
+def test_yes_no_on_every_tokenizer(name, kind):
+    tok = tokenizer(name)
+    for digits, shots in ((Range.D1, 0), (Range.D2, 2), (Range.WORDS, 0)):
+        pairs = YesNoComparison(digits=digits, kind=kind, shots=shots).pairs(tok, Split.TEST, 20, 0)
+        assert len(pairs) == 20 and Counter(p.answer for p in pairs) == {"Yes": 10, "No": 10}
+        for pair in pairs:
+            check_tokens(tok, pair)
+            check_edits(pair)
+            check_splits(pair, *check_arithmetic(tok, pair))
+            assert {pair.answer, pair.answer_cf} == {"Yes", "No"} and not pair.answer_cf_is_foil
+            assert pair.candidates == tuple(sorted((pair.answer_token, pair.foil_token)))
+            question = pair.clean.split("\n")[-1]
+            assert question.startswith("Q: Is ") and question.endswith("? A:") and " greater than " in question
