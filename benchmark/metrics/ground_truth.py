@@ -94,12 +94,6 @@ def auroc_mib(kept: Bool[ndarray, "budget comp"], positive: Bool[ndarray, " comp
     return float(np.trapezoid(tpr, fpr / fpr[-1]))
 
 
-def with_missing(scores: Float[ndarray, " comp"], given: Bool[ndarray, " comp"]) -> Float[ndarray, " comp"]:
-    """Scores in which every component that was not given lies below all that were."""
-    lowest = scores[given].min() - 1 if given.any() else 0.0
-    return np.asarray(np.where(given, scores, lowest))
-
-
 def _both_classes(positive: Bool[ndarray, " comp"]) -> None:
     if positive.all() or not positive.any():
         raise MetricError(

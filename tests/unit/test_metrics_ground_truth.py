@@ -15,7 +15,6 @@ from arithloc.benchmark.metrics.ground_truth import (
     auroc_mib,
     average_precision,
     top_share,
-    with_missing,
 )
 
 EX_14 = np.array([0.9, 0.7, 0.7, 0.4, 0.1, 0.05]), np.array([1, 1, 0, 0, 1, 0], dtype=bool)
@@ -117,10 +116,3 @@ def test_one_class_is_refused():
                 metric(np.arange(3.0), positive)
     with pytest.raises(MetricError, match="1 <= k <= 3"):
         top_share(np.arange(3.0), np.ones(3, dtype=bool), 4)
-
-
-def test_missing_components_come_last_together():
-    given_ = np.array([True, False, True, False])
-    filled = with_missing(np.array([-5.0, 99.0, -7.0, 99.0]), given_)
-    assert filled[1] == filled[3] < -7 and filled[given_].tolist() == [-5, -7]
-    assert with_missing(np.zeros(2), np.zeros(2, dtype=bool)).tolist() == [0, 0]
