@@ -5,7 +5,20 @@ from collections.abc import Sequence
 import typer
 import typer.main
 
-from arithloc.benchmark.cli import audit_circuit, board, compare, doctor, evaluate, export, listing, merge, models, show
+from arithloc.benchmark.cli import (
+    accuracy,
+    audit_circuit,
+    board,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    listing,
+    merge,
+    models,
+    show,
+    tasks,
+)
 
 app = typer.Typer(
     name="bench",
@@ -20,11 +33,13 @@ app.command("list")(listing.list_registered)
 app.command("show")(show.show)
 app.command("compare")(compare.compare_entries)
 app.command("audit-circuit")(audit_circuit.audit_circuit)
+app.command("accuracy")(accuracy.accuracy)
 app.command("leaderboard")(board.leaderboard)
 app.command("export")(export.export)
 app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(tasks.app, name="tasks")
 
 
 @app.callback()

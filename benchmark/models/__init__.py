@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from arithloc.benchmark.models.anatomy import FAMILIES, Anatomy, QKNorm, QKVLayout, anatomy_of
     from arithloc.benchmark.models.cache import default_cache
     from arithloc.benchmark.models.identity import ModelIdentity
-    from arithloc.benchmark.models.loading import DTYPES, load
+    from arithloc.benchmark.models.loading import DTYPES, load, load_tokenizer
     from arithloc.benchmark.models.subject import HeadRows, SubjectModel, wrap
     from arithloc.benchmark.models.validation import validate
 
@@ -27,6 +27,7 @@ _HOMES = {
     "anatomy_of": "anatomy",
     "default_cache": "cache",
     "load": "loading",
+    "load_tokenizer": "loading",
     "validate": "validation",
     "wrap": "subject",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "anatomy_of",
     "default_cache",
     "load",
+    "load_tokenizer",
     "validate",
     "wrap",
 ]

@@ -50,12 +50,17 @@ def of_folder(folder: Path, cache: Path) -> Hashes:
     config = json.loads((folder / "config.json").read_text())
     for field in _NOT_COMPUTATION:
         config.pop(field, None)
-    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
     return Hashes(
         weights=_of_files(weight_files(folder), cache),
         config=_digest([json.dumps(config, sort_keys=True)]),
-        tokenizer=_digest(f"{file.name}:{of_file(file, cache)}" for file in tokenizer),
+        tokenizer=of_tokenizer(folder, cache),
     )
+
+
+def of_tokenizer(folder: Path, cache: Path) -> str:
+    """Hash of the tokenizer's files in a folder."""
+    files = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    return _digest(f"{file.name}:{of_file(file, cache)}" for file in files)
 
 
 def of_gguf(file: Path, cache: Path) -> Hashes:

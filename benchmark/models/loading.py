@@ -84,6 +84,32 @@ def load(reference: str, *, device: str = "cpu", dtype: str = "float32", cache: 
     return subject
 
 
+def load_tokenizer(reference: str, *, cache: Path | None = None) -> tuple[Any, str]:
+    """The tokenizer of a model, and the hash of its files, without reading any weights.
+
+    Args:
+        reference: as for `load`, or a folder that holds a tokenizer alone.
+        cache: as for `load`.
+
+    Raises:
+        UnknownName: nothing of that name, here or on the hub.
+        PrerequisiteError: the model is not built yet.
+        NoFastTokenizer: its tokenizer cannot give token offsets.
+        ModelError: a folder with neither a model nor a tokenizer.
+    """
+    cache = cache or default_cache()
+    folder = Path(reference).expanduser()
+    if reference and (folder / "tokenizer.json").is_file():
+        checkpoint = Checkpoint(folder.resolve().name, folder)
+    else:
+        checkpoint = find(reference, cache)
+    with quiet():
+        tokenizer = _tokenizer(checkpoint)
+    if checkpoint.is_gguf:
+        return tokenizer, hashes.of_gguf(checkpoint.path, cache).tokenizer
+    return tokenizer, hashes.of_tokenizer(checkpoint.path, cache)
+
+
 def _source(checkpoint: Checkpoint) -> tuple[str, dict[str, Any]]:
     """First argument and options of every `from_pretrained` call."""
     common = {"local_files_only": True, "trust_remote_code": False}

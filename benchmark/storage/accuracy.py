@@ -87,8 +87,10 @@ class AccuracyRecord:
         data: the pairs.
         dtype: floating-point type of the model.
         circuit: what of the model was running; None for all of it.
-        acc: candidate-restricted accuracy: the answer's token leads among the candidates.
-        exact_match: open-vocabulary accuracy: decoding greedily writes the answer's token.
+        acc: candidate-restricted accuracy: the answer's token leads among the candidates (lm-eval's `acc`).
+        top: open-vocabulary accuracy: it leads among all tokens at the scored position.
+        exact_match: greedy decoding writes it behind the prompt as lm-eval cuts it (lm-eval's `exact_match`): less than
+            `top` where white space at the end of the prompt is a token of its own, which is then to be written too.
         lm_eval_version: of the package.
         engine_version: of our engine.
         device: where the model ran.
@@ -100,6 +102,7 @@ class AccuracyRecord:
     dtype: str
     circuit: CircuitRecord | None
     acc: Proportion
+    top: Proportion
     exact_match: Proportion
     lm_eval_version: str
     engine_version: int
@@ -129,6 +132,9 @@ class StoredAccuracy:
     acc: float
     acc_low: float
     acc_high: float
+    top: float
+    top_low: float
+    top_high: float
     exact_match: float
     exact_match_low: float
     exact_match_high: float
@@ -171,7 +177,7 @@ def put_accuracy(connection: Connection, record: AccuracyRecord, environment: En
         "device": record.device,
         "measured_at": now(),
     }
-    for name, share in (("acc", record.acc), ("exact_match", record.exact_match)):
+    for name, share in (("acc", record.acc), ("top", record.top), ("exact_match", record.exact_match)):
         row |= {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
     table = schema.accuracy
     connection.execute(delete(table).where(table.c.accuracy_id == row["accuracy_id"]))

@@ -11,6 +11,7 @@ CREATE TABLE accuracy (
     requested {integer} NOT NULL, n_pairs {integer} NOT NULL, n_clusters {integer} NOT NULL,
     n_left_out {integer} NOT NULL, dtype TEXT NOT NULL, part TEXT NOT NULL, circuit_key TEXT,
     n_components {integer}, size {real}, acc {real} NOT NULL, acc_low {real} NOT NULL, acc_high {real} NOT NULL,
+    top {real} NOT NULL, top_low {real} NOT NULL, top_high {real} NOT NULL,
     exact_match {real} NOT NULL, exact_match_low {real} NOT NULL, exact_match_high {real} NOT NULL,
     lm_eval_version TEXT NOT NULL, engine_version {integer} NOT NULL, env_hash TEXT NOT NULL, device TEXT NOT NULL,
     measured_at TEXT NOT NULL, CONSTRAINT pk_accuracy PRIMARY KEY (accuracy_id),

@@ -196,8 +196,9 @@ accuracy = _table(
     _integer("n_clusters"), _integer("n_left_out"), _text("dtype"), *_one_of("part", "whole", "kept", "removed"),
     _text("circuit_key", null=True),  # the key of a cell keeps its meaning where the cell itself is not
     _integer("n_components", null=True), _real("size"), _real("acc", null=False), _real("acc_low", null=False),
-    _real("acc_high", null=False), _real("exact_match", null=False), _real("exact_match_low", null=False),
-    _real("exact_match_high", null=False), _text("lm_eval_version"), _integer("engine_version"),
+    _real("acc_high", null=False), _real("top", null=False), _real("top_low", null=False), _real("top_high", null=False),
+    _real("exact_match", null=False), _real("exact_match_low", null=False), _real("exact_match_high", null=False),
+    _text("lm_eval_version"), _integer("engine_version"),
     _text("env_hash", ForeignKey("environment.env_hash")), _text("device"), _text("measured_at"),
     _key("accuracy_id"),
     CheckConstraint("(part = 'whole') = (circuit_key IS NULL)", name="circuit"),
