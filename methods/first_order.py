@@ -9,6 +9,7 @@ from numpy import ndarray
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import Ablation, Granularity, Problem
 from arithloc.benchmark.api.errors import BadOption
+from arithloc.benchmark.engine.descent import Rule
 
 
 def slope(problem: Problem) -> tuple[str, float]:
@@ -18,7 +19,7 @@ def slope(problem: Problem) -> tuple[str, float]:
 
 
 def first_order(
-    problem: Problem, *, baseline: Ablation | None = None, steps: int = 1, rule: str = "right", **options: Any
+    problem: Problem, *, baseline: Ablation | None = None, steps: int = 1, rule: Rule = "right", **options: Any
 ) -> Float[ndarray, "comp pair"]:
     """(Activation in the clean run - in the baseline) times a mean gradient, per component and pair.
 

@@ -13,6 +13,7 @@ from arithloc.benchmark.engine.given_values import Given
 from arithloc.benchmark.engine.gradients import gradients
 from arithloc.benchmark.engine.interventions import Intervention
 from arithloc.benchmark.engine.lens import FrozenLens
+from arithloc.benchmark.engine.masks import MaskGradient, MaskGradients
 from arithloc.benchmark.engine.meter import Meter
 from arithloc.benchmark.engine.norms import NormParts
 from arithloc.benchmark.engine.patch import patch
@@ -36,6 +37,8 @@ __all__ = [
     "FrozenLens",
     "Given",
     "Intervention",
+    "MaskGradient",
+    "MaskGradients",
     "Meter",
     "NormParts",
     "Readings",

@@ -27,7 +27,7 @@ DIFFERENTIABLE = ("logit_diff", "logprob", "prob", "kl")
 Rule = Literal["right", "midpoint", "left"]
 """Where in its m-th part of the path a point lies: `right` includes the run itself, `left` the baseline."""
 _OFFSETS = {"right": 0.0, "midpoint": 0.5, "left": 1.0}
-_PASSES = 3
+PASSES = 3
 """Forward-equivalents of one forward with its backward."""
 
 
@@ -82,14 +82,15 @@ class Descent:
                 for kind in (SiteKind.ATTENTION, SiteKind.MLP):
                     stack.callback(hook(model, Site(kind, layer), without_gradient).remove)
             output: Any = model.module(input_ids=self.ids, use_cache=False, logits_to_keep=1)
-            value = self._values(as_logits(output.logits[:, -1])).sum()
+            value = self.values(as_logits(output.logits[:, -1])).sum()
             gradients = torch.autograd.grad(value, list(tensors.values()))
         rows, length = self.ids.shape
         layers = model.shape.n_layers
-        meter.count(rows=rows, half_blocks=2 * _PASSES * layers, positions=length, n_layers=layers, length=length)
+        meter.count(rows=rows, half_blocks=2 * PASSES * layers, positions=length, n_layers=layers, length=length)
         return dict(zip(tensors, gradients, strict=True))
 
-    def _values(self, logits: Float[Tensor, "pair vocab"]) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"]) -> Float[Tensor, " pair"]:
+        """The metric of each pair, from logits in at least float32."""
         log_probs = logits.log_softmax(-1)
         if self.clean is not None:
             return (self.clean.exp() * (self.clean - log_probs)).sum(-1)

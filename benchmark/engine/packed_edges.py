@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from arithloc.benchmark.api import ComponentSpace
@@ -38,18 +38,18 @@ def refuse_mixed_heads(model: SubjectModel) -> None:
 
 @dataclass(frozen=True, eq=False)
 class KeptEdges:
-    """Circuits of an edge space.
+    """Circuits of an edge space: what is kept, or the share of each edge that is.
 
     Attributes:
         inner: edges to attention and MLPs by position class, the last column for tokens without a class: all kept.
         logits: edges to the logits.
     """
 
-    inner: Bool[Tensor, "circuit edge cls"]
-    logits: Bool[Tensor, "circuit sender"]
+    inner: Bool[Tensor, "circuit edge cls"] | Float[Tensor, "circuit edge cls"]
+    logits: Bool[Tensor, "circuit sender"] | Float[Tensor, "circuit sender"]
 
     @classmethod
-    def of(cls, space: ComponentSpace, kept: Bool[Tensor, "circuit comp"]) -> "KeptEdges":
+    def of(cls, space: ComponentSpace, kept: Shaped[Tensor, "circuit comp"]) -> "KeptEdges":
         """Reads circuits of an edge space, in the order of `arithloc.benchmark.api.edges`."""
         inner = n_edges(space.shape) - n_senders(space.shape)
         split = kept.shape[1] - n_senders(space.shape)
@@ -107,7 +107,7 @@ class _Edges:
             z = self.blocks.heads(layer, projected.view(circuits, pairs, n, n_slots, -1)).flatten(1, 2)
             self.z.append(z - self.donor[Site(SiteKind.HEAD, layer)].flatten(0, 1))
             attended = model.attention_output(layer)(self.donor[Site(SiteKind.HEAD, layer)].flatten(2)).flatten(0, 1)
-            read = mixed[:, -1:]
+            read = mixed[:, -1:].clone()  # its own, so that what is added does not change what the slots read
             if not shape.parallel:
                 read += attended
                 self._add(read, mlp[:, :, below:], self._head_writes(layer), tokens)
@@ -132,7 +132,7 @@ class _Edges:
     def _mix(
         self,
         mixed: Float[Tensor, "circuit slot token d_model"],
-        mask: Bool[Tensor, "circuit slot sender cls"],
+        mask: Shaped[Tensor, "circuit slot sender cls"],
         embedded: Float[Tensor, "token d_model"],
         layers: int,
         tokens: list[tuple[int, Tensor]],
@@ -153,7 +153,7 @@ class _Edges:
     @staticmethod
     def _add(
         mixed: Float[Tensor, "circuit slot token d_model"],
-        mask: Bool[Tensor, "circuit slot sender cls"],
+        mask: Shaped[Tensor, "circuit slot sender cls"],
         writes: Writes,
         tokens: list[tuple[int, Tensor]],
     ) -> None:
