@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from arithloc.benchmark.api import Progress
+from arithloc.benchmark.api.method import no_progress
 from arithloc.tasks.toy import groups, measure
 from arithloc.tasks.toy.arithmetic import Questions, enumerate_questions, random_questions, token_ids
 from arithloc.tasks.toy.behaviour import Behaviour, exam_questions, examine
@@ -31,6 +33,8 @@ from arithloc.tasks.toy.truth import OUT_DLOGIT, disagreements, edges_out, prove
 
 MARGIN_BOUND = {True: 10.0, False: 4.0}
 """Smallest accepted margin, for beta of at least 24 and for softer circuits."""
+N_CERTIFICATES = 10
+"""Certificates of a circuit without groups."""
 
 
 class Audit:
@@ -43,6 +47,7 @@ class Audit:
         shipped: the same in float32, as users run it.
         plan: how much to measure.
         claimed: a truth document whose claims must be those of the recipe; None to make a new one.
+        progress: called after each check.
     """
 
     def __init__(
@@ -53,8 +58,9 @@ class Audit:
         shipped: Subject,
         plan: Plan,
         claimed: Mapping[str, Any] | None = None,
+        progress: Progress = no_progress,
     ) -> None:
-        self.name, self.built, self.plan, self.claimed = name, built, plan, claimed
+        self.name, self.built, self.plan, self.claimed, self.progress = name, built, plan, claimed, progress
         self.subject, self.shipped = subject, shipped
         self.nodes, self.edges = node_labels(built), edge_labels(built)
         self.certificates: list[Certificate] = []
@@ -91,6 +97,7 @@ class Audit:
         seconds = round(time.perf_counter() - start, 3)
         rounded = None if value is None else round(value, 6)
         self.certificates.append(Certificate(check, name, passed, n, self.plan.seed, rounded, bound, dtype, seconds))
+        self.progress(len(self.certificates), N_CERTIFICATES + len(self.groups))
 
     def run(self) -> "Audit":
         """Runs all checks."""
@@ -258,13 +265,18 @@ class Audit:
 
 
 def audit(
-    name: str, recipe: Recipe, folder: Path, plan: Plan = QUICK, claimed: Mapping[str, Any] | None = None
+    name: str,
+    recipe: Recipe,
+    folder: Path,
+    plan: Plan = QUICK,
+    claimed: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
 ) -> Audit:
     """Builds a circuit into `folder` (unless it is there), reads it back and runs all checks."""
     built = compile_circuit(recipe)
     if not (folder / "config.json").is_file():
         write_folder(built.weights, built.config, recipe.format, folder)
-    return Audit(name, built, Subject.load(folder), Subject.load(folder, np.float32), plan, claimed).run()
+    return Audit(name, built, Subject.load(folder), Subject.load(folder, np.float32), plan, claimed, progress).run()
 
 
 def truth_document(done: Audit, created: str, commit: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from arithloc.benchmark.api import Progress
+from arithloc.benchmark.api.method import no_progress
 from arithloc.tasks.toy.natural import TrainingRecipe, config_of
 from arithloc.tasks.toy.recipe import Recipe
 
@@ -49,18 +51,32 @@ class CompiledSource:
         """The truth document that was proven for this recipe."""
         return read_truth(self.name)
 
-    def audit(self, cache: Path, quick: bool = True) -> Mapping[str, Any]:
+    def audit(
+        self, cache: Path, *, full: bool = False, out: Path | None = None, progress: Progress = no_progress
+    ) -> Mapping[str, Any]:
         """Proves the circuit on the model's folder again.
 
+        Args:
+            cache: where models are built.
+            full: measure on as many questions as the shipped documents rest on, not on a few.
+            out: folder that receives the document if every check passed.
+            progress: called after each check.
+
         Returns: a truth document with the certificates of this run, those that failed included. Check 9 also compares
-            the shipped document with the recipe.
+            the shipped document, where there is one, with the recipe.
         """
         from arithloc.tasks.toy.audit import audit, truth_document
+        from arithloc.tasks.toy.certify import commit_of, proven, write_document
         from arithloc.tasks.toy.plans import FULL, QUICK
 
-        done = audit(self.name, self.recipe, self.folder(cache), QUICK if quick else FULL, self.truth())
+        shipped = (files(PACKAGE) / TRUTH_FOLDER / f"{self.name}.json").is_file()
+        claimed = self.truth() if shipped else None
+        done = audit(self.name, self.recipe, self.folder(cache), FULL if full else QUICK, claimed, progress)
         created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return truth_document(done, created, commit="")
+        document = truth_document(done, created, commit_of(Path(__file__).parent))
+        if out is not None and proven(document):
+            write_document(document, out)
+        return document
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from arithloc.tasks.toy.arithmetic import Questions, token_ids
 from arithloc.tasks.toy.formats import Format
 from arithloc.tasks.toy.forward import Edits, Network, Trace
+from arithloc.tasks.toy.partial import changed_logits
 
 Scored = Float[ndarray, "batch answer vocab"]
 
@@ -78,19 +79,21 @@ class Batch:
         target = tokens[:, -len(subject.form.scored) :]
         return cls(subject, questions, tokens[:, :-1], target, trace, subject.scored(trace).argmax(axis=-1))
 
-    def edited(self, edits: Edits) -> Scored:
-        """Scored logits of an edited run."""
-        return self.subject.scored(self.subject.network.run(self.ids, edits, self.trace))
+    def changed(self, edits: Edits) -> Float[ndarray, "batch changed vocab"]:
+        """Logits of an edited run at the last scored positions, those that the edit can reach."""
+        return changed_logits(self.subject.network, self.trace, edits, self.target.shape[1])
 
     def tokens(self, edits: Edits) -> Int[ndarray, "batch answer"]:
         """Predicted answer tokens of an edited run."""
-        return np.asarray(self.edited(edits).argmax(axis=-1))
+        tokens = self.changed(edits).argmax(axis=-1)
+        return np.concatenate([self.predicted[:, : -tokens.shape[1]], tokens], axis=1)
 
     def compare(self, edits: Edits) -> "Change":
         """What an edit changes."""
-        logits = self.edited(edits)
-        flips = (logits.argmax(axis=-1) != self.predicted).any(axis=1)
-        return Change(flips, float(np.abs(logits - self.subject.scored(self.trace)).max()))
+        logits = self.changed(edits)
+        reached = logits.shape[1]
+        flips = (logits.argmax(axis=-1) != self.predicted[:, -reached:]).any(axis=1)
+        return Change(flips, float(np.abs(logits - self.trace.logits[:, -reached:]).max()))
 
 
 @dataclass(frozen=True, eq=False)

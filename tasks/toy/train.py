@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from arithloc.tasks.toy.certify import as_text, commit_of
+from arithloc.tasks.toy.certify import commit_of, write_document
 from arithloc.tasks.toy.export import write_folder
 from arithloc.tasks.toy.models import TRUTH_FOLDER, WEIGHTS_FOLDER, natural_recipes
 from arithloc.tasks.toy.natural import train
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     document["provenance"] = provenance(created, commit_of(here))
-    truth = given.out / TRUTH_FOLDER / f"{given.name}.json"
-    truth.parent.mkdir(parents=True, exist_ok=True)
-    truth.write_text(as_text(document), encoding="utf-8")
+    write_document(document, given.out / TRUTH_FOLDER)
     return 0
 
 

@@ -59,12 +59,13 @@ def test_random_placements_work(n_layers):
     assert len(placements) == 5
 
 
-@pytest.mark.parametrize("variant", ["A", "B", "C", "D"])
-def test_ten_digits(variant):
+@pytest.mark.parametrize(("variant", "margin"), [("A", 19.8), ("B", 18.8), ("C", 19.8), ("D", 10.0)])
+def test_ten_digits(variant, margin):
+    # D multiplies what it reads by 2^10 - 1: in float32 rounding takes about 5 of 19.5 logits, in transformers as here
     recipe = Recipe(10, "+-", 6, beta=240.0, variant=variant)
     asked = random_questions(10, "+-", 100, np.random.default_rng(0), transparent=0.6)
     found = examine(subject(recipe), asked, "sampled")
-    assert found.wrong == 0 and found.min_margin > 18.8
+    assert found.wrong == 0 and found.min_margin > margin
 
 
 def test_uncalibrated_decoys_break_deep_circuits():
