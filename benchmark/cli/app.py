@@ -18,6 +18,7 @@ from arithloc.benchmark.cli import (
     models,
     show,
     tasks,
+    validity,
 )
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command("show")(show.show)
 app.command("compare")(compare.compare_entries)
 app.command("audit-circuit")(audit_circuit.audit_circuit)
 app.command("accuracy")(accuracy.accuracy)
+app.command("validity")(validity.validity)
 app.command("leaderboard")(board.leaderboard)
 app.command("export")(export.export)
 app.command("merge")(merge.merge)

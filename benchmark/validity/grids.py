@@ -1,0 +1,92 @@
+"""The cells that the validity of the benchmark is judged by: toys whose circuit is known."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from arithloc.benchmark.api import Ablation, Granularity
+from arithloc.benchmark.runner.job import Effort
+from arithloc.benchmark.runner.suites import ORACLE
+
+BASE: Final = ("toy-a-base-1", "toy-a-base-2", "toy-a-base-3", "toy-a-base-4")
+"""Undisturbed compiled circuits."""
+STRESS: Final = (
+    "toy-a-stress-1",
+    "toy-a-stress-3",
+    "toy-a-stress-5",
+    "toy-a-stress-7",
+    "toy-a-stress-9",
+    "toy-a-stress-16",
+)
+"""One circuit for each difficulty: a constant, saturation, a majority, cancellation, a closed gate, another algorithm."""
+VARIED: Final = ("toy-a-base-3", "toy-a-stress-9")
+"""Circuits on which ablation and counterfactual kind are varied."""
+USUAL: Final = "operands"
+KINDS: Final = ("single_operand", "column")
+"""Counterfactual kinds besides the usual one."""
+EFFORT: Final = Effort(n_discovery=32, n_evaluation=64, n_draws=500, n_sizes=16)
+METHODS: Final = (
+    "random",
+    "weight-norm",
+    "activation-norm",
+    "direct-logit-attribution",
+    "gradient-x-activation",
+    "ablation-gradient",
+    "attribution-patching",
+    "eap",
+    "eap-ig",
+    "eap-ig-activations",
+    "clean-corrupted",
+    "integrated-gradients",
+    "mediation",
+    "path-patching",
+    ORACLE,
+)
+"""Built-in methods that score nodes or edges in a few passes; searches and learned masks would take hours."""
+TASK: Final = "toy-arith"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One grid of cells.
+
+    Attributes:
+        models: toys.
+        tasks: task references.
+        ablations: what removed components are replaced with.
+        granularity: what is scored.
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...] = (TASK,)
+    ablations: tuple[Ablation, ...] = (Ablation.COUNTERFACTUAL,)
+    granularity: Granularity = Granularity.NODE
+
+
+PARTS: Final = (
+    Part((*BASE, *STRESS)),
+    Part(VARIED, ablations=(Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)),
+    Part(VARIED, tasks=tuple(f"{TASK}[kind={kind}]" for kind in KINDS)),
+    Part(BASE, granularity=Granularity.EDGE),
+)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Circuits over which agreement is averaged; tiers are never pooled.
+
+    Attributes:
+        name: for the tables.
+        models: toys.
+        granularity: what is scored.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    granularity: Granularity
+
+
+TIERS: Final = (
+    Tier("base, nodes", BASE, Granularity.NODE),
+    Tier("stress, nodes", STRESS, Granularity.NODE),
+    Tier("base, edges", BASE, Granularity.EDGE),
+)
