@@ -7,6 +7,7 @@ import typer.main
 
 from arithloc.benchmark.cli import (
     accuracy,
+    audit,
     audit_circuit,
     board,
     compare,
@@ -33,6 +34,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.list_registered)
 app.command("show")(show.show)
 app.command("compare")(compare.compare_entries)
+app.command("audit")(audit.audit)
 app.command("audit-circuit")(audit_circuit.audit_circuit)
 app.command("accuracy")(accuracy.accuracy)
 app.command("validity")(validity.validity)
