@@ -10,9 +10,6 @@ from arithloc.tasks.layout import Layout
 from arithloc.tasks.questions import Question
 from arithloc.tasks.rules import Encoded, Rule
 
-N_CONTEXT = 4
-"""Pieces in front of an answer that decide its tokens."""
-
 
 class _Head(NamedTuple):
     """The part of a layout that is the same in every prompt.
@@ -51,11 +48,6 @@ class PromptEncoder(Encoder):
         rests = [head.rest if head else layout for head, layout in zip(heads, layouts, strict=True)]
         found = super().encode(questions, rests)
         return [self._joined(head, encoded) for head, encoded in zip(heads, found, strict=True)]
-
-    def answers(self, probe: Question, layout: Layout, answers: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        """Token ids of many answers behind the last words of one prompt."""
-        short = replace(probe, pieces=probe.pieces[-N_CONTEXT:])
-        return super().answers(short, replace(layout, front=(), prefix=""), answers)
 
     def _head(self, question: Question, layout: Layout) -> _Head | None:
         """What can be tokenized once for a layout, or None where it is short or its end joins the question."""

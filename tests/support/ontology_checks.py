@@ -32,15 +32,11 @@ def check_ontology_pair(tokenizer, pair: PromptPair, split_seed: int = 0) -> Non
 
 
 def properties(pair: PromptPair) -> set[str]:
-    """Words that are only ever said of something: objects that are no subject, behind a class."""
-    found = set()
-    for text in (pair.clean, pair.counterfactual):
-        prompt = read(text)
-        found |= {prompt.query[1]}
-        entities = {subject for subject, _ in prompt.statements if subject[0].isupper()}
-        for place in chain_ends(prompt.statements, entities, int(dict(pair.strata)["hops"])):
-            found.add(place)
-    return found
+    """Last words of all chains of the clean prompt, and what stands in their places in the counterfactual one."""
+    before, after = read(pair.clean), read(pair.counterfactual)
+    entities = {subject for subject, _ in before.statements if subject[0].isupper()}
+    ends = {before.query[1], *chain_ends(before.statements, entities, int(dict(pair.strata)["hops"]))}
+    return ends | {after.spans()[place] for place, word in before.spans().items() if word in ends}
 
 
 def chain_ends(statements, entities, hops):
@@ -51,11 +47,8 @@ def chain_ends(statements, entities, hops):
     starts += [(subject, 2) for subject in links if subject not in inner | entities]
     for word, n in starts:
         for _ in range(n):
-            if word not in links:
-                break  # an edit has cut this chain off
             word = links[word]
-        else:
-            yield word
+        yield word
 
 
 def check_positions(tokenizer, prompt, ids, classes) -> None:
