@@ -85,6 +85,7 @@ def read_score_file(path: Path) -> ScoreFile:
     """
     data = _content(path)
     circuit = None
+    scores: Mapping[str, float]
     match path.suffix.lower():
         case ".csv":
             scores = _unique(_csv_rows(data, path.name), path.name)

@@ -101,7 +101,8 @@ def _additions(
     none = np.zeros((0, len(space)), dtype=np.bool_)
     if space.granularity not in (Granularity.NODE, Granularity.EDGE) or space.classes or kept.all():
         return none, none
-    larger, smaller = [], []
+    larger: list[Bool[ndarray, " comp"]] = []
+    smaller: list[Bool[ndarray, " comp"]] = []
     for _ in range(MAX_TRIES * n):
         if len(larger) == n:
             break
