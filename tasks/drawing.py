@@ -27,6 +27,13 @@ MAX_PROPOSALS = 64
 """Counterfactual candidates tried for one clean prompt before it is given up."""
 
 
+FIRST_CHUNK = 64
+"""Clean questions that are tried at once before any pair has been found."""
+
+MAX_BARREN = 4_000
+"""Clean questions, or rejected candidates, after which a draw gives up that has found no pair at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A candidate counterfactual of a clean question.
@@ -145,8 +152,8 @@ class _Draw:
         questions = self.source.questions()
         pairs: list[PromptPair] = []
         considered = 0
-        while len(pairs) < n:
-            chunk = list(islice(questions, max(32, n - len(pairs))))
+        while len(pairs) < n and (pairs or max(considered, self.rejected.total()) < MAX_BARREN):
+            chunk = list(islice(questions, max(32, n - len(pairs)) if pairs else FIRST_CHUNK))
             if not chunk:
                 break
             considered += len(chunk)
