@@ -46,18 +46,17 @@ class Suite:
 IMPORTED = "imported"
 """Name of the method that measures scores from a file."""
 
-PER_COMPONENT = ("exact-patching",)
-"""Built-in methods that run the model once per component at every granularity: left out of the suites on pretrained
-models, whose neuron spaces have 10,000 to 300,000 components."""
-
 AFFORDABLE_METHODS = (
     "random",
     "weight-norm",
     "activation-norm",
     "direct-logit-attribution",
+    "information-flow",
     "gradient-x-activation",
     "ablation-gradient",
     "attribution-patching",
+    "atp-star",
+    "relp",
     "eap",
     "eap-ig",
     "eap-ig-activations",
@@ -67,13 +66,26 @@ AFFORDABLE_METHODS = (
     "path-patching",
     "cna",
 )
+"""Built-in methods for every suite."""
 
-BUILT_IN_METHODS = (*AFFORDABLE_METHODS, *PER_COMPONENT)
+EXHAUSTIVE_METHODS = ("exact-patching",)
+"""Built-in methods that run the model once per component, hidden units and edges too: only in the quick suite, because
+pretrained models have 10,000 to 1,000,000 of these."""
+
+STEPWISE_METHODS = ("acdc", "hard-concrete", "uniform-gradient-sampling")
+"""Built-in methods whose many runs follow one another: in no suite, because one cell takes from half a minute on a toy
+to hours on a pretrained model. Run them by name: `bench evaluate --method hard-concrete`."""
+
+DIGIT_METHODS = ("subtask-search", "useful-nodes")
+"""Built-in methods that map a node at each position, made for models of digit-wise arithmetic: in no suite. Run them by
+name, or draw their maps with `bench toy map`."""
+
+BUILT_IN_METHODS = (*AFFORDABLE_METHODS, *EXHAUSTIVE_METHODS, *STEPWISE_METHODS, *DIGIT_METHODS)
 
 QUICK = Suite(
     name="quick",
-    summary="Every built-in method on two compiled adders whose circuit is known; nothing is downloaded.",
-    methods=(*BUILT_IN_METHODS, ORACLE),
+    summary="Every built-in method that takes seconds, on two compiled adders whose circuit is known; no downloads.",
+    methods=(*AFFORDABLE_METHODS, *EXHAUSTIVE_METHODS, ORACLE),
     tasks=("toy-arith",),
     models=("toy-a-base-1", "toy-a-base-3"),
     granularities=(Granularity.NODE, Granularity.NEURON, Granularity.EDGE),

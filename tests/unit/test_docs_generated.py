@@ -112,7 +112,14 @@ def method_table() -> str:
         info = plugin.target.info
         granularities = sorted(map(str, info.granularities))
         rows.append(
-            (f"`{plugin.name}`", ", ".join(granularities), info.access, info.cost, info.reference, info.summary)
+            (
+                f"[`{plugin.name}`](methods/{plugin.name}.md)",
+                ", ".join(granularities),
+                info.access,
+                info.cost,
+                info.reference,
+                info.summary,
+            )
         )
     return table(("method", "scores", "needs", "cost", "reference", "what it is"), rows)
 
@@ -297,6 +304,16 @@ def test_prompts_are_what_the_tokenizer_makes(block: str) -> None:
 def test_every_option_is_described(registry: Registry) -> None:
     for plugin in built_in(registry):
         assert all(option.meaning for option in options(plugin.target)), plugin.name
+
+
+def test_every_method_has_a_page_and_every_page_a_method() -> None:
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (DOCS / "methods").glob("*.md")}
+    assert set(pages) == {plugin.name for plugin in built_in(methods)}
+    for name, text in pages.items():
+        assert text.startswith(f"# {name}\n") and "](../methods.md)" in text, name
+        named = set(re.findall(r"`([^`\n]+)`", text))
+        asked = {option.name for option in options(methods.get(name).target)}
+        assert asked <= {part for found in named for part in re.split(r"[=.]", found)}, name
 
 
 def test_a_cell_is_escaped_and_an_option_is_shown_as_it_is_typed() -> None:
