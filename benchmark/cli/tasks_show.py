@@ -49,8 +49,8 @@ class Answers:
         except ModelError as error:
             return cls(None, None, str(error))
         readings = engine.read(subject, drawn.pairs)
-        shares = [float(readings.metric(name).mean()) for name in ("accuracy_candidates", "accuracy")]
-        return cls(*shares)
+        candidates, anything = (float(readings.metric(name).mean()) for name in ("accuracy_candidates", "accuracy"))
+        return cls(candidates, anything)
 
 
 def document(drawn: Draw, tokenizer: Any, n: int, answers: Answers | None) -> dict[str, Any]:

@@ -123,7 +123,8 @@ def draw_private(reference: Reference, tokenizer: Any, tokenizer_hash: str, n: i
     plugin, task = instantiate(tasks, reference)
 
     def pairs_of(split: Split, n: int, seed: int) -> Sequence[PromptPair]:
-        return _guarded(plugin.name, lambda: tuple(task.pairs(tokenizer, split, n, seed)))
+        found: tuple[PromptPair, ...] = _guarded(plugin.name, lambda: tuple(task.pairs(tokenizer, split, n, seed)))
+        return found
 
     wide = pairs_of(Split.TEST, ROOM * n, secret.of_task(record, tokenizer_hash))
     public = _public_clusters(pairs_of)

@@ -20,11 +20,7 @@ def row_of(pair: PromptPair) -> dict[str, Any]:
 def pair_of(row: Mapping[str, Any]) -> PromptPair:
     """Inverse of `row_of`; entries that are no field of a pair are ignored."""
     values = {field.name: row[field.name] for field in fields(PromptPair)}
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return PromptPair(
-        **{
-            **plain,
-            "split": Split(row["split"]),
-            "strata": tuple((item["tag"], item["value"]) for item in row["strata"]),
-        }
-    )
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    plain["split"] = Split(row["split"])
+    plain["strata"] = tuple((item["tag"], item["value"]) for item in row["strata"])
+    return PromptPair(**plain)
