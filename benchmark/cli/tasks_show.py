@@ -129,7 +129,7 @@ def _print_strata(pairs: Sequence[PromptPair], out: Console) -> None:
         common = counts.most_common(_MOST_VALUES)
         parts = [f"{value or 'none'}: {count}" for value, count in common]
         if len(counts) > len(common):
-            parts.append(f"{len(counts) - len(common)} more values: {len(pairs) - sum(c for _, c in common)}")
+            parts.append(f"{len(counts) - len(common)} others: {len(pairs) - sum(c for _, c in common)}")
         table.add_row(escape(tag), escape(", ".join(parts)))
     out.print(table)
 

@@ -20,6 +20,7 @@ from arithloc.benchmark.taskdata.circuit_lm import Circuit, CircuitLM
 from arithloc.benchmark.taskdata.documents import documents
 from arithloc.benchmark.taskdata.drawing import draw
 from arithloc.benchmark.taskdata.harness import Setup, _whole, evaluate, measure
+from arithloc.benchmark.taskdata.hub import read_parquet
 
 
 def silent(done, total):
@@ -140,6 +141,17 @@ def test_a_stored_circuit_answers_and_without_it_nothing_does(evaluated, capsys)
     again = bench(capsys, "--circuit", key[:10], "--limit", "20", "--db", db)
     assert {**again[0], "measured_at": ""} == {**kept[0], "measured_at": ""}
     assert len(bench(capsys, "--stored", "--db", db)) == 4
+
+
+def test_an_exported_file_has_the_hash_of_the_cell(evaluated, tmp_path):
+    db, key = evaluated
+    with Repository.open(db, read_only=True) as repository:
+        cell = repository.show(key).cell
+    for split, name in (("discovery", "discovery_hash"), ("test", "evaluation_hash")):
+        file = tmp_path / f"{split}.parquet"
+        asked = ["--model", "toy-a-base-1", "--split", split, "-n", "24"]
+        assert command(["tasks", "export", "toy-arith", str(file), *asked]) == 0
+        assert read_parquet(file)[1]["data_hash"] == cell[name]
 
 
 def test_measurements_are_merged_and_written_as_a_page(evaluated, capsys, tmp_path):
