@@ -35,12 +35,12 @@ class Columns:
     @property
     def difference(self) -> Int[ndarray, "batch digit"]:
         """d_j."""
-        return self.x - self.y
+        return np.asarray(self.x - self.y)
 
     @property
     def total(self) -> Int[ndarray, "batch digit"]:
         """s_j."""
-        return self.x + self.y
+        return np.asarray(self.x + self.y)
 
     @property
     def state(self) -> Int[ndarray, "batch digit"]:
@@ -50,7 +50,7 @@ class Columns:
     @property
     def negative(self) -> Bool[ndarray, " batch"]:
         """Whether the answer is negative."""
-        return self.minus & borrows(self.difference)[:, -1].astype(bool)
+        return np.asarray(self.minus & borrows(self.difference)[:, -1].astype(bool))
 
 
 def carries(total: Int[ndarray, "batch digit"]) -> Int[ndarray, "batch column"]:

@@ -123,7 +123,7 @@ class Network:
         centred /= np.sqrt(variance + self.epsilon)[..., None].astype(x.dtype)
         centred *= self[f"{name}.weight"]
         centred += self[f"{name}.bias"]
-        return centred
+        return np.asarray(centred)
 
     def affine(
         self, x: Float[ndarray, "batch pos d_in"], name: str, columns: slice = slice(None)

@@ -118,13 +118,13 @@ class _Partial:
     def _with_mlp(self, layer: int, middle: Residual, begin: int, unchanged: bool) -> Residual:
         value, extra = self.edits.mlps.get(layer), self.edits.reads.get(("mlp", layer, 0))
         if value is not None and (layer, None) not in self.edits.at:
-            return middle + value[:, begin:]
+            return np.asarray(middle + value[:, begin:])
         if unchanged and extra is None:
             own = self.base.mlps[layer][:, begin:]
         else:
             read = Edits(reads={} if extra is None else {("mlp", layer, 0): extra[:, begin:]})
             own = self.network.mlp_write(self.network.hidden(middle, layer, read), layer)
-        return middle + self._put((layer, None), value, own, begin)
+        return np.asarray(middle + self._put((layer, None), value, own, begin))
 
     def _put(
         self,
