@@ -108,4 +108,4 @@ def divergences(problem: Problem, kept: Bool[ndarray, "circuit comp"]) -> Float[
         reference=problem.pairs,
         seed=problem.seed,
     )
-    return readings.kl.mean(-1)
+    return np.asarray(readings.kl.mean(-1))

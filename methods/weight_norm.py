@@ -43,4 +43,5 @@ class WeightNorm:
 
 def _norms(weight: Tensor, dims: int) -> Float[Tensor, " part"]:
     """Norm over the last dimensions, in float64."""
-    return weight.double().flatten(-dims).norm(dim=-1).cpu()
+    norms: Tensor = weight.double().flatten(-dims).norm(dim=-1)
+    return norms.cpu()

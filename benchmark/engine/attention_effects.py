@@ -147,7 +147,7 @@ class _Attention:
                 for cls in range(self.classes):
                     here = (self.index == cls).unsqueeze(-1).to(writes)
                     keys = self._products(layer, writes[part] * here, "k", gradients).sum(3)
-                    of_keys.append(keys.unflatten(-1, (self.blocks.model.shape.n_kv_heads, -1)).sum(-1))
+                    of_keys.append(keys.reshape(*keys.shape[:-1], self.blocks.model.shape.n_kv_heads, -1).sum(-1))
                 found.append(torch.cat([of_queries, torch.stack(of_keys, 3).permute(0, 4, 1, 3, 2)], 1))
 
             pairs, length = self.index.shape

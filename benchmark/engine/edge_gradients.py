@@ -223,7 +223,8 @@ class _Effects:
                 outputs = [gradients["slot", layer, i] for i in range(len(modules(model, layer)))]
                 after = torch.einsum("ptsd,sdm->ptsm", by_slot(model, outputs), slot_projection(model, layer)[0])
                 found.append(_before(model.input_norm(layer), read["attention", layer, 0], after))
-                tables.append(self.inner[:, edges.attention].unflatten(1, (slots(model), edges.attention_senders)))
+                table = self.inner[:, edges.attention]
+                tables.append(table.view(len(table), slots(model), edges.attention_senders, -1))
             if layer >= readers.mlp:
                 norm = model.mlp_norm(layer)
                 norm = model.input_norm(layer) if norm is None and shape.parallel else norm
@@ -236,7 +237,7 @@ class _Effects:
                 continue
             for first, writes in self._written(layer, only):
                 products = self._by_class(torch.cat(found, 2), writes).to(self.inner.device)
-                parts = products.split([table.shape[1] for table in tables], 1)
+                parts = torch.split(products, [table.shape[1] for table in tables], 1)
                 for table, part in zip(tables, parts, strict=True):
                     table[:, :, first : first + part.shape[2]] += part
         self._add_last(gradients["final", 0, 0][:, -1], only)

@@ -77,7 +77,7 @@ def _ln_rule(parts: NormParts) -> Callable[[nn.Module, tuple[Any, ...], Tensor],
 
 
 def _identity_rule(_: nn.Module, args: tuple[Any, ...], y: Tensor) -> Tensor:
-    x = args[0]
+    x: Tensor = args[0]
     ratio = torch.where(x == 0, 0.0, y / torch.where(x == 0, 1.0, x)).detach()
     return y.detach() + ratio * (x - x.detach())
 
