@@ -19,6 +19,7 @@ from arithloc.benchmark.cli import (
     models,
     show,
     tasks,
+    toy,
     validity,
 )
 
@@ -44,6 +45,7 @@ app.command("merge")(merge.merge)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(toy.app, name="toy")
 
 
 @app.callback()
