@@ -30,7 +30,8 @@ class ComponentSpace:
     ===========  ===================================================================
 
     With `classes`, in prompt order, a last axis of that length is added. Edges stay flat: each edge appears once per
-    class in a row, except those into the logits, which read the last class only and come last, once each.
+    class in a row, except those into the logits, which are read at the scored position, whatever its class, and come
+    last, once each, under the name of the last class.
     """
 
     granularity: Granularity

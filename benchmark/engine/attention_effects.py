@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from arithloc.benchmark.api import ComponentSpace, Progress, PromptPair
+from arithloc.benchmark.api import ComponentSpace, Granularity, Progress, PromptPair, UnsupportedGranularity
 from arithloc.benchmark.api.edges import edge_arrays, layer_edges, n_edges, n_senders, slots_per_layer
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_descent
 from arithloc.benchmark.engine.batching import Batcher, grouped, kept_tokens
 from arithloc.benchmark.engine.blocks import ATTENTION_TOKENS, Blocks
 from arithloc.benchmark.engine.descent import Descent, check_metric
@@ -62,10 +63,19 @@ def attention_effects(
         progress: called with (done, total) pairs.
 
     Raises:
+        BadOption: a block, pair or space that does not fit.
         UnknownName: a metric without gradient.
         UnsupportedArchitecture: heads that do not write on their own (post-norms).
+        UnsupportedGranularity: not an edge space.
     """
+    check_call(model, pairs, reference, space=space)
     check_metric(metric)
+    for blocks in stopped:
+        check_descent(model, 1, blocks)
+    if space.granularity is not Granularity.EDGE:
+        raise UnsupportedGranularity(
+            f"Expected an edge space, found {space.granularity}. Edges into queries and keys are no components of it."
+        )
     refuse_mixed_heads(model)
     batcher = batcher or Batcher(model)
     sites, layers = ablated_sites(space), range(model.shape.n_layers)

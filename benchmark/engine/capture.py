@@ -7,6 +7,7 @@ from torch import Tensor
 from arithloc.benchmark.api import Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.arguments import check_call, check_choice
 from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.forward import Edit, last_logits
@@ -44,8 +45,10 @@ def capture(
         progress: called with (done, total) pairs.
 
     Raises:
-        BadOption: a site that the model does not have, or positions that cannot be selected.
+        BadOption: a run, pair, site, position, donor or tensor shape that does not fit.
     """
+    check_call(model, pairs, reference)
+    check_choice("run", run, Run)
     for site in sites:
         check(site, model.shape)
     batcher = batcher or Batcher(model)
@@ -68,6 +71,8 @@ def capture(
 
             ids = ids_of([pairs[i] for i in members[part]], run, model.device)
             last_logits(model, ids, [*edits(members[part]), *map(keep, found)])
+            for values in found.values():  # a copy made outside inference mode can be changed and be part of a graph
+                values.update({i: values[i].clone() for i in members[part]})
             done += len(members[part])
             progress(done, len(pairs))
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Bool
 from numpy import ndarray
 from torch import Tensor
 
 from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Progress, PromptPair
-from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, circuits_of
 from arithloc.benchmark.engine.batching import Batcher, kept_tokens
 from arithloc.benchmark.engine.donors import Source, source_of
 from arithloc.benchmark.engine.packed import Batch, PackedReadings, first_change
@@ -49,7 +48,8 @@ def circuit_forward(
 
     An edge circuit keeps single reads: each query, key, value, MLP and the logits read the donor's residual stream plus
     what the kept edges' senders write more or less than in the donor. The edge from the input to the logits is an edge
-    like any other, so a circuit without edges equals the counterfactual run.
+    like any other, so a circuit without edges equals the counterfactual run. With position classes, edges into the
+    logits are those at the scored position, in every pair, whichever classes the space names.
 
     Circuits are run as given: prune them first if components without a path to the logits are not to be run.
 
@@ -65,15 +65,14 @@ def circuit_forward(
         progress: called with (done, total) circuit-pair combinations.
 
     Raises:
-        BadOption: `kept` does not fit the space, or a mean without reference.
+        BadOption: a pair or space that does not fit the model, `kept` that does not fit the space, or a mean without
+            reference.
         TooFewPairs: the reference lacks a position class, or there is nothing to resample from.
         UnsupportedArchitecture: an edge space of a model whose heads do not write on their own (post-norms), or
             parts of the model cannot be run on their own.
     """
-    if kept.shape[1] != len(space):
-        raise BadOption(
-            f"Expected one column per component ({len(space)}), found {kept.shape[1]}. Build `kept` from the same space."
-        )
+    check_call(model, pairs, reference, space=space)
+    circuits = circuits_of(kept, space, model.device)
     batcher = batcher or Batcher(model)
     sites = ablated_sites(space)
     source = source_of(model, ablation, sites, pairs=pairs, reference=reference, seed=seed, batcher=batcher)
@@ -92,7 +91,8 @@ def circuit_forward(
         batcher=batcher,
         progress=progress,
     )
-    circuits = torch.from_numpy(kept).to(model.device)
+    if not len(kept):
+        return readings.build()
     starts = [_start(pair, space, source) for pair in pairs]
     if edges:
         kept_edges = KeptEdges.of(space, circuits)
@@ -119,5 +119,7 @@ def circuit_forward(
 
 def _start(pair: PromptPair, space: ComponentSpace, source: Source) -> int:
     """First token at which something can be ablated to another value; the length if there is none."""
-    touched = sorted(t for positions in groups_of(space) for t in selected(pair, positions))
-    return first_change(pair, touched, "clean", source)
+    touched = {t for positions in groups_of(space) for t in selected(pair, positions)}
+    if space.granularity is Granularity.EDGE:
+        touched.add(pair.n_tokens - 1)  # where the logits read
+    return first_change(pair, sorted(touched), "clean", source)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, Progress, PromptPair, UnsupportedGranularity
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_choice
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.donors import Donor, Run, source_of
 from arithloc.benchmark.engine.entries import base_sites
@@ -63,9 +64,12 @@ def direct_effect(
         progress: called with (done, total) sender-pair combinations.
 
     Raises:
-        BadOption: a receiver that the model does not have.
+        BadOption: an option, pair or space that does not fit, or a receiver that the model does not have.
         UnsupportedGranularity: a neuron or edge space.
     """
+    check_call(model, pairs, reference, space=space)
+    check_choice("run", run, Run)
+    check_choice("frozen", frozen, Frozen)
     if space.granularity not in (Granularity.NODE, Granularity.LAYER):
         raise UnsupportedGranularity(
             f"Expected heads and MLPs, or blocks, as senders, found a {space.granularity} space. Use node or layer."

@@ -124,11 +124,17 @@ class MeanSource:
                 values = observe(model, ids_of(batch, "counterfactual", model.device), sites)[0]
                 tokens = {site: values.pop(site).flatten(0, 1).double() for site in sites}
                 keys = [key for pair in batch for key in token_keys(pair)]
-                for level in (keys, [key[1:2] for key in keys]):
-                    rows = torch.tensor([self._rows[key] for key in level])
-                    counts.index_add_(0, rows, counts.new_ones(len(rows)))
-                    for site in sites:
-                        sums[site].index_add_(0, rows.to(sums[site].device), tokens[site])
+                rows = torch.tensor([self._rows[known] for key in keys for known in (key, key[1:2])])
+                more = torch.zeros_like(counts).index_add_(0, rows, counts.new_ones(len(rows)))
+                added = {
+                    site: torch.zeros_like(sums[site]).index_add_(
+                        0, rows.to(sums[site].device), value.repeat_interleave(2, 0)
+                    )
+                    for site, value in tokens.items()
+                }
+                counts.add_(more)  # nothing is allocated from here on, so that a batch counts as a whole or not at all
+                for site in added:
+                    sums[site].add_(added[site])
 
             batcher.run(len(members), reference[members[0]].n_tokens, add)
         self._means = {

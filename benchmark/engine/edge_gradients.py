@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from arithloc.benchmark.api import ComponentSpace, Granularity, Progress, PromptPair, UnsupportedGranularity
 from arithloc.benchmark.api.edges import head_sender, layer_edges, mlp_sender, n_edges, n_senders
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_choice, check_descent
 from arithloc.benchmark.engine.batching import Batcher, grouped, kept_tokens
 from arithloc.benchmark.engine.descent import Descent, Rule, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
@@ -69,11 +70,17 @@ def edge_effects(
         progress: called with (done, total) pairs.
 
     Raises:
+        BadOption: an option, block, pair or space that does not fit.
         UnknownName: a metric without gradient.
         UnsupportedArchitecture: heads that do not write on their own (post-norms).
         UnsupportedGranularity: not an edge space.
     """
+    check_call(model, pairs, reference, space=space)
     check_metric(metric)
+    check_choice("run", run, Run)
+    check_choice("path", path, Path)
+    check_choice("rule", rule, Rule)
+    check_descent(model, steps, stopped)
     if space.granularity is not Granularity.EDGE:
         raise UnsupportedGranularity(
             f"Expected an edge space, found {space.granularity}. Use gradients() for activations at sites."
@@ -141,8 +148,9 @@ def _watch(model: SubjectModel, readers: _Readers, read: dict[_Read, Tensor]) ->
             stack.callback(module.register_forward_pre_hook(pre, with_kwargs=True).remove)
 
         def output(key: _Read, module: nn.Module) -> None:
-            def post(_: nn.Module, __: tuple[Any, ...], value: Tensor) -> None:
+            def post(_: nn.Module, __: tuple[Any, ...], value: Tensor) -> Tensor:
                 tensors[key] = value
+                return value.clone()  # some models clamp in place what goes on from here (OLMo's clip_qkv)
 
             # before any hook that changes what goes on from here, and with it the gradient
             stack.callback(module.register_forward_hook(post, prepend=True).remove)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from arithloc.benchmark.api import PromptPair
+from arithloc.benchmark.api import ModelShape, PromptPair
 from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.devices import device_of
@@ -63,14 +63,9 @@ class GivenSource:
 
     def _check(self, site: Site, wanted: Sequence[Sequence[int]]) -> None:
         if isinstance(self.donor, Capture):
-            check_capture(self.donor, site, dict(enumerate(wanted)))
-            return
-        shape = (len(wanted), *width(site, self.model.shape))
-        found = tuple(self.donor[site].shape) if site in self.donor else "no tensor"
-        if found != shape:
-            raise BadOption(
-                f"Expected a donor tensor of shape {shape} for {site}, found {found}. Give (pair, *width of the site)."
-            )
+            check_capture(self.donor, site, wanted, self._lengths, self.model.shape)
+        else:
+            check_tensor(self.donor.get(site), site, len(wanted), self.model.shape)
 
     def of(self, chosen: Sequence[int]) -> Source:
         """The source of a batch.
@@ -100,13 +95,45 @@ class GivenSource:
         return found
 
 
-def check_capture(donor: Capture, site: Site, wanted: Mapping[int, Sequence[int]]) -> None:
-    """Raises BadOption if a capture lacks the site, or for some pair (by index) the wanted positions."""
-    for i, positions in wanted.items():
-        if site not in donor.values or i >= len(donor.positions) or not set(positions) <= set(donor.positions[i]):
+def check_tensor(donor: Tensor | None, site: Site, n_pairs: int, shape: ModelShape) -> None:
+    """Raises BadOption unless a donor tensor is there and has the shape (pair, *width of the site)."""
+    expected = (n_pairs, *width(site, shape))
+    found = "no tensor" if donor is None else tuple(donor.shape)
+    if found != expected:
+        raise BadOption(
+            f"Expected a donor tensor of shape {expected} for {site}, found {found}. Give (pair, *width of the site)."
+        )
+
+
+def check_capture(
+    donor: Capture, site: Site, wanted: Sequence[Sequence[int]], lengths: Sequence[int], shape: ModelShape
+) -> None:
+    """Raises BadOption unless a capture holds values at a site that fit the pairs.
+
+    Args:
+        donor: the capture.
+        site: where something is replaced.
+        wanted: token indices at which something is replaced, for each pair.
+        lengths: tokens of each pair.
+        shape: sizes of the model.
+    """
+    if len(donor.positions) != len(wanted):
+        raise BadOption(
+            f"Expected a capture of the {len(wanted)} pairs of this call, found one of {len(donor.positions)}. "
+            "Capture the same site and positions from the same pairs."
+        )
+    for i, (positions, length) in enumerate(zip(wanted, lengths, strict=True)):
+        held = donor.positions[i]
+        if site not in donor.values or not set(positions) <= set(held):
             raise BadOption(
                 f"Expected a capture of {site} that holds the positions {tuple(positions)} of pair {i}. "
                 "Capture the same site and positions from the same pairs."
+            )
+        expected, found = (len(held), *width(site, shape)), tuple(donor.values[site][i].shape)
+        if found != expected or max(held, default=0) >= length:
+            raise BadOption(
+                f"Expected captured values of shape {expected} at tokens below {length} for {site} of pair {i}, found "
+                f"{found} at tokens up to {max(held, default=0)}. Capture them from the same pairs."
             )
 
 

@@ -7,8 +7,10 @@ from typing import Literal
 from torch import Tensor
 
 from arithloc.benchmark.api import Progress, PromptPair
+from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.api.method import no_progress
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.arguments import check_call, check_choice, check_descent
 from arithloc.benchmark.engine.batching import Batcher, grouped
 from arithloc.benchmark.engine.descent import Descent, Rule, Watch, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
@@ -68,12 +70,19 @@ def gradients(
         Gradients in the form of captured activations, (pos, *width) per pair.
 
     Raises:
-        BadOption: a site or position that does not fit.
+        BadOption: an option, block, pair, site or position that does not fit, or no site at all.
         UnknownName: a metric without gradient.
     """
+    check_call(model, pairs, reference)
     check_metric(metric)
+    check_choice("run", run, Run)
+    check_choice("path", path, Path)
+    check_choice("rule", rule, Rule)
+    check_descent(model, steps, stopped)
     for site in sites:
         check(site, model.shape)
+    if not sites:
+        raise BadOption("Expected at least one site, found none. Name the activations whose gradients are wanted.")
     batcher = batcher or Batcher(model)
     whole = list(dict.fromkeys(site.whole for site in sites))
     moved = [embedding()] if path == "inputs" else whole

@@ -8,12 +8,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from arithloc.benchmark.api import PromptPair
-from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.engine.activations import Capture
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.donors import Donor, Source, source_of
 from arithloc.benchmark.engine.forward import Edit
-from arithloc.benchmark.engine.given_values import captured, check_capture
+from arithloc.benchmark.engine.given_values import captured, check_capture, check_tensor
 from arithloc.benchmark.engine.positions import ALL, Positions, mask, selected
 from arithloc.benchmark.engine.sites import Site, check
 from arithloc.benchmark.models import SubjectModel
@@ -50,12 +49,13 @@ def prepared(
         BadOption: a site, donor or tensor shape that does not fit.
     """
     for intervention in interventions:
-        check(intervention.site, model.shape)
-        if isinstance(intervention.value, Tensor) and intervention.value.shape[0] != len(pairs):
-            raise BadOption(
-                f"Expected a donor tensor for {len(pairs)} pairs, found shape {tuple(intervention.value.shape)}. "
-                "Give (pair, *width of the site)."
-            )
+        site, value = intervention.site, intervention.value
+        check(site, model.shape)
+        if isinstance(value, Capture):
+            wanted = [selected(pair, intervention.positions) for pair in pairs]
+            check_capture(value, site, wanted, [pair.n_tokens for pair in pairs], model.shape)
+        elif isinstance(value, Tensor):
+            check_tensor(value, site, len(pairs), model.shape)
     by_donor: dict[Donor, list[Site]] = {}
     for intervention in interventions:
         if not isinstance(intervention.value, Capture | Tensor):
@@ -77,7 +77,6 @@ def _edit(
     site, value = intervention.site, intervention.value
     batch = [pairs[i] for i in chosen]
     if isinstance(value, Capture):
-        check_capture(value, site, {i: selected(pairs[i], intervention.positions) for i in chosen})
         donor = captured(value, site, chosen, batch[0].n_tokens)
     elif isinstance(value, Tensor):
         donor = value[list(chosen)].to(model.dtype).unsqueeze(1)

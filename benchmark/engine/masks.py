@@ -15,6 +15,7 @@ from torch import Tensor
 from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, PromptPair
 from arithloc.benchmark.api.errors import BadOption
 from arithloc.benchmark.engine import meter
+from arithloc.benchmark.engine.arguments import check_call
 from arithloc.benchmark.engine.batching import Batcher, grouped, kept_tokens
 from arithloc.benchmark.engine.blocks import Blocks
 from arithloc.benchmark.engine.descent import PASSES, Descent, check_metric
@@ -74,6 +75,7 @@ class MaskGradients:
         seed: int = 0,
         batcher: Batcher | None = None,
     ) -> None:
+        check_call(model, pairs, reference, space=space)
         check_metric(metric)
         if space.granularity is Granularity.EDGE:
             refuse_mixed_heads(model)

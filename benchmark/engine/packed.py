@@ -47,6 +47,16 @@ def first_change(pair: PromptPair, touched: Sequence[int], run: Run, source: Sou
     return next((t for t in touched if t >= first), pair.n_tokens)
 
 
+@dataclass(frozen=True, eq=False)
+class _Fill:
+    """Rows that start at the same tokens."""
+
+    rows: Sequence[int]
+    starts: Sequence[int]
+    compute: Callable[[Batch, slice], Float[Tensor, "row pair d_model"]]
+    weight: int
+
+
 class PackedReadings:
     """Fills readings batch by batch.
 
@@ -81,7 +91,8 @@ class PackedReadings:
         self.base_sites, self.donor_sites = base_sites, donor_sites
         self.batcher, self.progress, self.pair_logits = batcher, progress, pair_logits
         self._builder = ReadingsBuilder((n_rows,), pairs)
-        self._total, self._done = n_rows * len(pairs), 0
+        self._fills: list[_Fill] = []
+        self._total, self._done, self._shown = n_rows * len(pairs), 0, 0
         self._kept = kept_tokens(model, [prod(width(site, model.shape)) for site in (*base_sites, *donor_sites)])
 
     def fill(
@@ -92,7 +103,7 @@ class PackedReadings:
         *,
         weight: int = 1,
     ) -> None:
-        """Fills some rows for all pairs.
+        """Says how some rows are filled for all pairs; `build` does it.
 
         Args:
             rows: rows of the readings, in the order in which `compute` takes them.
@@ -100,76 +111,78 @@ class PackedReadings:
             compute: last residual stream at the last token for a slice of the rows.
             weight: memory of a token in `compute`, in tokens of an ordinary forward.
         """
-        keys = [(pair.n_tokens, start) for pair, start in zip(self.pairs, starts, strict=True)]
-        with torch.inference_mode():
-            for (length, start), members in grouped(keys).items():
-                if start == length:
-                    self._unchanged(rows, members)
-                else:
-                    self._changed(rows, members, start, compute, weight)
+        if len(rows):
+            self._fills.append(_Fill(rows, starts, compute, weight))
 
     def build(self) -> Readings:
-        """The finished readings."""
+        """The finished readings; pairs whose rows start at the same tokens share their base runs between all fills."""
+        keys = [(pair.n_tokens, *(fill.starts[i] for fill in self._fills)) for i, pair in enumerate(self.pairs)]
+        with torch.inference_mode():
+            for (length, *starts), members in grouped(keys).items():
+                if starts:
+                    self._run(members, length, starts)
         return self._builder.build()
 
-    def _unchanged(self, rows: Sequence[int], members: Sequence[int]) -> None:
-        """Pairs in which nothing is replaced: every row is the base run."""
+    def _run(self, members: Sequence[int], length: int, starts: Sequence[int]) -> None:
+        begin, before = min(starts), self._done
+        rows = sum(len(fill.rows) for fill in self._fills)
 
         def work(part: slice) -> None:
             chosen = members[part]
-            batch = [self.pairs[i] for i in chosen]
-            runs = PairRuns(self.model, batch, batch[0].n_tokens - 1)
-            reducer = Reducer(batch, runs.clean.logits)
-            values = reducer(runs[self.run].logits.unsqueeze(1))
-            if self.pair_logits:
-                values = {name: values[name] for name in ("answer", "foil")}
-            for row in rows:
-                self._builder.put(values, chosen, [row])
-            self._finish(reducer, chosen, len(rows))
+            self._done = before + part.start * rows  # a batch that ran out of memory comes again
+            pairs = [self.pairs[i] for i in chosen]
+            source = self.source.of(chosen) if isinstance(self.source, GivenSource) else self.source
+            runs = self._base_runs(pairs, begin, source if begin < length else None)
+            reducer = Reducer(pairs, runs.clean.logits)
+            donor = self._donor(pairs, begin, source, runs) if begin < length else {}
+            for fill, start in zip(self._fills, starts, strict=True):
+                if start == length:
+                    self._unchanged(fill.rows, chosen, runs[self.run].logits, reducer)
+                else:
+                    blocks = Blocks(self.model, runs[self.run].later(start), length)
+                    values = {site: value[:, start - begin :].contiguous() for site, value in donor.items()}
+                    self._changed(fill, chosen, Batch(pairs, start, blocks, values), reducer)
 
-        self.batcher.run(len(members), self.pairs[members[0]].n_tokens, work)
+        self.batcher.run(len(members), length + self._kept * (length - begin), work)
 
-    def _changed(
-        self,
-        rows: Sequence[int],
-        members: Sequence[int],
-        start: int,
-        compute: Callable[[Batch, slice], Float[Tensor, "row pair d_model"]],
-        weight: int,
-    ) -> None:
-        length = self.pairs[members[0]].n_tokens
-        n = length - start
-
-        def work(part: slice) -> None:
-            chosen = members[part]
-            batch, reducer = self._batch(chosen, start)
-
-            def pack(part: slice) -> None:
-                residual = compute(batch, part)
-                read_rows(
-                    self.model, reducer, residual, self._builder, rows[part], chosen, pair_logits=self.pair_logits
-                )
-                self._finish(reducer, chosen, len(residual))
-
-            self.batcher.run(len(rows), len(chosen) * n * weight, pack, most=max(1, ATTENTION_TOKENS // n))
-
-        self.batcher.run(len(members), length + self._kept * n, work)
-
-    def _batch(self, chosen: Sequence[int], start: int) -> tuple[Batch, Reducer]:
-        pairs = [self.pairs[i] for i in chosen]
-        source = self.source.of(chosen) if isinstance(self.source, GivenSource) else self.source
+    def _base_runs(self, pairs: list[PromptPair], begin: int, source: Source | None) -> PairRuns:
+        """The runs of a batch, with the activations that changed rows need; none of these without a source."""
+        if source is None:
+            return PairRuns(self.model, pairs, pairs[0].n_tokens - 1)
         kept: dict[Run, Sequence[Site]] = {self.run: self.base_sites}
         if isinstance(source, RunSource):
             kept[source.run] = list(dict.fromkeys([*kept.get(source.run, ()), *self.donor_sites]))
-        runs = PairRuns(self.model, pairs, start, **kept)
+        return PairRuns(self.model, pairs, begin, **kept)
+
+    def _donor(self, pairs: list[PromptPair], begin: int, source: Source, runs: PairRuns) -> Values:
         if isinstance(source, RunSource):
-            donor = runs[source.run].values
-        else:
-            donor = source(pairs, self.donor_sites, start)
-        blocks = Blocks(self.model, runs[self.run], pairs[0].n_tokens)
-        return Batch(pairs, start, blocks, donor), Reducer(pairs, runs.clean.logits)
+            return runs[source.run].values
+        return source(pairs, self.donor_sites, begin)
+
+    def _unchanged(self, rows: Sequence[int], chosen: Sequence[int], logits: Tensor, reducer: Reducer) -> None:
+        """Pairs in which nothing is replaced: every row is the base run."""
+        values = reducer(logits.unsqueeze(1))
+        if self.pair_logits:
+            values = {name: values[name] for name in ("answer", "foil")}
+        for row in rows:
+            self._builder.put(values, chosen, [row])
+        self._finish(reducer, chosen, len(rows))
+
+    def _changed(self, fill: _Fill, chosen: Sequence[int], batch: Batch, reducer: Reducer) -> None:
+        n = batch.pairs[0].n_tokens - batch.start
+
+        def pack(part: slice) -> None:
+            residual = fill.compute(batch, part)
+            read_rows(
+                self.model, reducer, residual, self._builder, fill.rows[part], chosen, pair_logits=self.pair_logits
+            )
+            self._finish(reducer, chosen, len(residual))
+
+        most = max(1, ATTENTION_TOKENS // n)
+        self.batcher.run(len(fill.rows), len(chosen) * n * fill.weight, pack, most=most)
 
     def _finish(self, reducer: Reducer, chosen: Sequence[int], rows: int) -> None:
         self._builder.clean_top(chosen, reducer.clean_top)
         self._done += rows * len(chosen)
-        self.progress(self._done, self._total)
+        self._shown = max(self._shown, self._done)
+        self.progress(self._shown, self._total)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from arithloc.benchmark.api import Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_choice
 from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.forward import last_logits
@@ -38,8 +39,10 @@ def patch(
         progress: called with (done, total) pairs.
 
     Raises:
-        BadOption: a site, position, donor or tensor shape that does not fit.
+        BadOption: a run, pair, site, position, donor or tensor shape that does not fit.
     """
+    check_call(model, pairs, reference)
+    check_choice("run", run, Run)
     batcher = batcher or Batcher(model)
     edits = prepared(model, pairs, interventions, reference=reference, seed=seed, batcher=batcher)
     builder = ReadingsBuilder((), pairs)

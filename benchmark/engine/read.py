@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from arithloc.benchmark.api import Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_choice
 from arithloc.benchmark.engine.batching import Batcher, grouped, ids_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.forward import last_logits
@@ -27,7 +28,13 @@ def read(
         run: which prompt; answer and foil are those of the pair in both cases.
         batcher: batch size; estimated where None.
         progress: called with (done, total) pairs.
+
+    Raises:
+        BadOption: a run or pair that does not fit.
+        ModelError: a part of the model is in train mode, here as in every operation.
     """
+    check_call(model, pairs)
+    check_choice("run", run, Run)
     batcher = batcher or Batcher(model)
     builder = ReadingsBuilder((), pairs)
     done = 0

@@ -9,7 +9,7 @@ the counterfactual run starts at the first token that differs from the clean pro
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,17 +19,20 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from arithloc.benchmark.api import PromptPair
-from arithloc.benchmark.api.errors import UnsupportedArchitecture
+from arithloc.benchmark.api.errors import UnsupportedArchitecture, quoted
 from arithloc.benchmark.engine import meter
 from arithloc.benchmark.engine.batching import ids_of
 from arithloc.benchmark.engine.devices import device_of
 from arithloc.benchmark.engine.donors import Run
 from arithloc.benchmark.engine.positions import first_difference
+from arithloc.benchmark.engine.rotation import rotation_follows_length
 from arithloc.benchmark.engine.sites import Site, hook
 from arithloc.benchmark.models import SubjectModel
 
 _CACHE_NAMES = ("past_key_values", "layer_past")
 _POSITION_NAMES = ("position_embeddings", "position_ids")
+_MASKED = ("eager", "sdpa")
+"""Implementations of attention that take a mask tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,23 @@ class BaseRun:
     calls: tuple[AttentionCall, ...]
     start: int
 
+    def later(self, start: int) -> "BaseRun":
+        """The same run for packed rows that change nothing before a later token."""
+        skip = start - self.start
+        if not skip:
+            return self
+        masks = {id(call.allowed): call.allowed[skip:] for call in self.calls}  # layers go on sharing them
+        calls = tuple(
+            replace(
+                call,
+                positions={name: _map(value, lambda t: t[:, skip:]) for name, value in call.positions.items()},
+                allowed=masks[id(call.allowed)],
+            )
+            for call in self.calls
+        )
+        values = {site: value[:, skip:].contiguous() for site, value in self.values.items()}
+        return replace(self, values=values, calls=calls, start=start)
+
 
 def base_run(
     model: SubjectModel,
@@ -88,8 +108,9 @@ def base_run(
         shared: an earlier base run and how many first tokens it shares with this one, row by row.
 
     Raises:
-        UnsupportedArchitecture: attention is called with tensors that the engine does not know.
+        UnsupportedArchitecture: attention is computed, or called with tensors, in a way that the engine does not know.
     """
+    refuse_unknown_attention(model)
     n_pairs, length = ids.shape
     layers = range(model.shape.n_layers)
     found: dict[Site, Tensor] = {}
@@ -119,6 +140,16 @@ def base_run(
     )
 
 
+def refuse_unknown_attention(model: SubjectModel) -> None:
+    """Raises UnsupportedArchitecture for attention that does not take its mask as a tensor."""
+    found = getattr(model.config, "_attn_implementation", None)
+    if found not in _MASKED:
+        raise UnsupportedArchitecture(
+            f"Expected attention that takes a mask tensor ({' or '.join(_MASKED)}), found {quoted(found)}. "
+            "Load the model with attn_implementation='sdpa'."
+        )
+
+
 def _fill(
     model: SubjectModel,
     cache: DynamicCache,
@@ -137,7 +168,7 @@ def _fill(
         return begin
     differs = (ids != ids[:1]).any(0).nonzero()
     begin = min(start, int(differs[0]) if len(differs) else length - 1)
-    if n_pairs == 1 or begin == 0:
+    if n_pairs == 1 or begin == 0 or rotation_follows_length(model.config, length):
         return 0
     single = DynamicCache()
     model.module(input_ids=ids[:1, :begin], past_key_values=single, use_cache=True, logits_to_keep=1)

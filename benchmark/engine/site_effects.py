@@ -10,6 +10,7 @@ from torch import Tensor
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
+from arithloc.benchmark.engine.arguments import check_call, check_choice, check_descent
 from arithloc.benchmark.engine.batching import Batcher, grouped
 from arithloc.benchmark.engine.descent import Descent, Rule, check_metric
 from arithloc.benchmark.engine.donors import Donor, Run, RunSource, source_of
@@ -60,10 +61,16 @@ def site_effects(
         progress: called with (done, total) pairs.
 
     Raises:
+        BadOption: an option, block, pair or space that does not fit.
         UnknownName: a metric without gradient.
         UnsupportedGranularity: an edge space; see `edge_effects`.
     """
+    check_call(model, pairs, reference, space=space)
     check_metric(metric)
+    check_choice("run", run, Run)
+    check_choice("path", path, Path)
+    check_choice("rule", rule, Rule)
+    check_descent(model, steps, stopped)
     batcher = batcher or Batcher(model)
     sites = _ablated(space)
     needed = [embedding(), *sites] if path == "inputs" else sites

@@ -7,6 +7,7 @@ from torch import Tensor
 from arithloc.benchmark.api import ComponentSpace, Progress, PromptPair
 from arithloc.benchmark.api.method import no_progress
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.arguments import check_call, check_choice
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.donors import Donor, Run, Source, source_of
 from arithloc.benchmark.engine.entries import base_sites
@@ -56,10 +57,12 @@ def sweep(
         progress: called with (done, total) component-pair combinations.
 
     Raises:
-        BadOption: a site, position or donor that does not fit.
+        BadOption: a run, pair, space, site, position or donor that does not fit.
         UnsupportedGranularity: an edge space.
         UnsupportedArchitecture: parts of the model cannot be run on their own.
     """
+    check_call(model, pairs, reference, space=space if isinstance(space, ComponentSpace) else None)
+    check_choice("run", run, Run)
     sites = sites_of(space) if isinstance(space, ComponentSpace) else tuple(space)
     classes: tuple[Positions, ...] = (space.classes if isinstance(space, ComponentSpace) else ()) or (positions,)
     for site in sites:

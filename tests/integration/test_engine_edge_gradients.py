@@ -44,6 +44,17 @@ def test_every_kind_of_edge(family):
         assert found[space.names.index(edge), 0] == pytest.approx(expected, abs=1e-7, rel=1e-5), edge
 
 
+def test_keys_clamped_in_place():
+    """OLMo's clip_qkv: a clamped coordinate passes no gradient back."""
+    model = tiny.subject("olmo", dtype=torch.float64, clip_qkv=0.5)
+    pairs = random_pairs(model.shape.vocab, (7,), shots=1)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    found = engine.edge_effects(model, pairs, space)
+    for edge in ("input->a0.h1<q>", "a0.h3->a1.h0<k>", "m0->a1.h1<v>"):
+        expected = slope(model, pairs[0], edge, reference.touched(pairs[0], "all"))
+        assert found[space.names.index(edge), 0] == pytest.approx(expected, abs=1e-7, rel=1e-5), edge
+
+
 def test_classes_share_out_the_effects():
     model = tiny.subject("qwen2", dtype=torch.float64)
     pairs = random_pairs(model.shape.vocab, (8, 7), shots=1)

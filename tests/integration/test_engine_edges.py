@@ -1,5 +1,7 @@
 """Edge circuits against receiver-by-receiver recomputation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -16,14 +18,23 @@ MIXED = ("gemma2", "gemma3_text", "olmo2")
 FAMILIES = tuple(family for family in tiny.FAMILIES if family not in MIXED)
 
 
+def donor_of(model, pair, ablation, others):
+    match ablation:
+        case Ablation.MEAN:
+            return reference.mean_activations(model, pair, others)
+        case Ablation.ZERO:
+            return {place: 0 * value for place, value in reference.run(model, pair.clean_ids)[0].items()}
+        case Ablation.RESAMPLE:
+            (partner,) = (other for other in others if other.classes == pair.classes)
+            return reference.run(model, partner.counterfactual_ids)[0]
+    return reference.run(model, pair.counterfactual_ids)[0]
+
+
 def compare(model, space, pairs, kept, ablation=Ablation.COUNTERFACTUAL, others=None, dtype=torch.float64, **options):
     found = engine.circuit_forward(model, pairs, space, kept, ablation, reference=others, **options)
     columns = {name: i for i, name in enumerate(space.names)}
     for i, pair in enumerate(pairs):
-        if ablation is Ablation.MEAN:
-            donor = reference.mean_activations(model, pair, others)
-        else:
-            donor = reference.run(model, pair.counterfactual_ids)[0]
+        donor = donor_of(model, pair, ablation, others)
         for row in range(len(kept)):
 
             def is_kept(edge, t, row=row, pair=pair):
@@ -45,9 +56,10 @@ def test_random_edge_circuits(family):
     compare(model, space, pairs, kept)
 
 
-def test_float32():
-    model = tiny.subject("qwen2", dtype=torch.float32)
-    pairs = random_pairs(model.shape.vocab, (8,))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float32(family):
+    model = tiny.subject(family, dtype=torch.float32)
+    pairs = random_pairs(model.shape.vocab, (6,), shots=1)
     space = ComponentSpace(Granularity.EDGE, model.shape)
     compare(model, space, pairs, np.random.default_rng(1).random((1, len(space))) < 0.5, dtype=torch.float32)
 
@@ -66,6 +78,33 @@ def test_mean_ablation():
     others = random_pairs(model.shape.vocab, (7, 7, 8), shots=1, seed=3)
     space = ComponentSpace(Granularity.EDGE, model.shape)
     compare(model, space, pairs, np.random.default_rng(2).random((2, len(space))) < 0.5, Ablation.MEAN, others)
+
+
+@pytest.mark.parametrize("ablation", (Ablation.ZERO, Ablation.RESAMPLE))
+@pytest.mark.parametrize("family", ("llama", "gpt2", "gptj"))
+def test_zero_and_resample_ablation(family, ablation):
+    """Each pair has one other pair of its length to take values from."""
+    model = tiny.subject(family, dtype=torch.float64)
+    pairs = random_pairs(model.shape.vocab, (7, 6), shots=1)
+    others = random_pairs(model.shape.vocab, (6, 7), shots=1, seed=3)
+    space = ComponentSpace(Granularity.EDGE, model.shape)
+    compare(model, space, pairs, np.random.default_rng(2).random((1, len(space))) < 0.5, ablation, others, seed=4)
+
+
+def test_edges_into_the_logits_are_at_the_scored_position_of_every_pair():
+    """In a space whose classes leave out the last token, and in a pair that has none of its classes."""
+    model = tiny.subject("qwen2", dtype=torch.float64)
+    first, second = random_pairs(model.shape.vocab, (7, 7), shots=1)
+    renamed = tuple("late" if cls == "operand1" else cls for cls in second.classes)
+    pairs = [first, dataclasses.replace(second, classes=renamed)]
+    space = ComponentSpace(Granularity.EDGE, model.shape, classes=("operand1",))
+    logits = [name.endswith("->logits@operand1") for name in space.names]
+    assert sum(logits) == 11
+    kept = np.array([np.ones(len(space), dtype=bool), ~np.array(logits)])
+    for ablation in (Ablation.ZERO, Ablation.COUNTERFACTUAL):
+        compare(model, space, pairs, kept, ablation)
+    found = engine.circuit_forward(model, pairs, space, kept, Ablation.ZERO).answer
+    assert np.abs(found[1] - found[0]).min() > 1e-3
 
 
 @pytest.mark.parametrize("family", ("gpt2", "gpt_neox", "gptj"))

@@ -162,7 +162,7 @@ def test_wrong_given_donors_are_named():
     donor = engine.capture(model, pairs, [site], "clean", "last")
     with pytest.raises(BadOption, match="Capture the same"):
         engine.sweep(model, pairs, [site], donor=donor)
-    with pytest.raises(BadOption, match="pair 1"):
+    with pytest.raises(BadOption, match="2 pairs of this call, found one of 1"):
         engine.sweep(model, pairs, [site], donor=engine.capture(model, pairs[:1], [site], "clean", "all"))
     both = {head: torch.zeros(2, 4, 8), Site(SiteKind.HEAD, 0, 1): torch.ones(2, 8)}
     with pytest.raises(BadOption, match="as a whole and in parts"):
@@ -234,6 +234,21 @@ def test_work_is_that_of_the_affected_part():
     with engine.Meter() as meter:
         engine.sweep(model, pairs, ComponentSpace(Granularity.LAYER, model.shape))
     assert meter.forward_equivalents == pytest.approx(2.625)
+
+
+def test_position_classes_share_their_base_runs():
+    """Six classes that start at six tokens of a pair: one clean and one counterfactual run for all of them."""
+    model = tiny.subject("mistral", dtype=torch.float64)
+    pairs, runs = random_pairs(model.shape.vocab, (8, 7), shots=2), []
+    space = ComponentSpace(Granularity.LAYER, model.shape, classes=CLASSES)
+    handle = model.embedding.register_forward_hook(lambda *_: runs.append(None))
+    found = engine.sweep(model, pairs, space).answer.reshape(4, len(CLASSES), 2)
+    handle.remove()
+    assert len(runs) == 2 * len(pairs)
+    for column, cls in enumerate(CLASSES):
+        plain = ComponentSpace(Granularity.LAYER, model.shape)
+        apart = engine.sweep(model, pairs, plain, positions=cls).answer
+        np.testing.assert_allclose(found[:, column], apart, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=25, deadline=None, database=None, derandomize=True)
