@@ -9,6 +9,7 @@ from scipy.stats import binom
 from arithloc.benchmark.metrics.equivalence import p_different, power
 from arithloc.benchmark.metrics.estimate import Estimate
 from arithloc.benchmark.metrics.minimality import against_random
+from arithloc.benchmark.metrics.prefixes import HI
 from arithloc.benchmark.metrics.tiers import GATE
 from arithloc.benchmark.runner.suites import ORACLE
 from arithloc.benchmark.validity.agreement import CLEAR, FACTORS, Shift
@@ -92,6 +93,7 @@ def _submissions(findings: Findings) -> str:
     rows.insert(0, ["random scores (all circuits)", _range(values), _range(_aurocs(findings)), NONE])
     proven = findings.proven
     above = sum(one.f >= 0.95 for one in proven)
+    large = sum(one.size > HI for one in proven)
     return f"""## What do wrong submissions score?
 
 Faithfulness area and AUROC: mean over the undisturbed circuits, lowest and highest in brackets; random ones are drawn {SEEDS} times. *Tuned*: parts are
@@ -101,7 +103,7 @@ ordered by backward elimination of all components on the discovery pairs; the la
 
 The interval of the random row contains 0 on {zero} of {len(null)} circuits: with 10 to 20 components a random prefix holds the circuit before half of the
 model is kept. The proven circuit, and nothing else, recovers f = {_range([one.f for one in proven], 3)} at sizes of {_range([one.size for one in proven], 3)};
-f is at least 0.95 on {above} of {len(proven)} circuits. The area of the oracle row is {_range([one.area for one in proven])}: it is bounded by the
+f is at least 0.95 on {above} of {len(proven)} circuits. The circuit is larger than {HI}, where the area ends, on {large} of them. The area of the oracle row is {_range([one.area for one in proven])}: it is bounded by the
 size of the circuit, not by 1. No area can exceed 1, since g(f) <= 1; a circuit with f = 3 counts like one with f = -1.
 """
 
@@ -214,7 +216,7 @@ def _weaknesses(findings: Findings) -> str:
 - Methods are not independent of each other: many are first-order estimates of the same effect, so rank correlations over methods rest on fewer than they count.
 - Intervals cover the choice of test pairs. Discovery pairs and seeds vary too: `bench audit-circuit` measures that for one cell.
 - Ties and near ties are common at {EFFORT.n_evaluation} pairs.{open_pairs} Read ranks with their intervals.
-- Means over {len(BASE)} and {len(STRESS)} circuits have intervals from so few resampling units that they are too short.
+{_without_pretrained(findings)}- Means over {len(BASE)} and {len(STRESS)} circuits have intervals from so few resampling units that they are too short.
 """
 
 
@@ -229,7 +231,16 @@ def _weak_scores(findings: Findings) -> str:
         return ""
     return (
         f"- Scores whose order of methods has little to do with the truth (Spearman under {WEAK}, interval and all): "
-        f"{', '.join(weak)}.\n  Removing any one essential part breaks a toy, so completeness rewards large circuits; do not rank by it alone.\n"
+        f"{', '.join(weak)}.\n  One essential part at the top of a ranking is enough for a high completeness on a toy; do not rank by it alone.\n"
+    )
+
+
+def _without_pretrained(findings: Findings) -> str:
+    if any(not one.name.startswith("toy-") for one in findings.questions):
+        return ""
+    return (
+        "- No pretrained model is in the database that this page was made from: what it says about stability and power "
+        "holds for toys.\n"
     )
 
 
