@@ -52,6 +52,9 @@ class FakeDevices(TorchFunctionMode):
         kwargs = kwargs or {}
         if func == Tensor.device.__get__:  # made anew at each access
             return label(args[0])
+        if getattr(func, "__name__", "") == "__get__":  # sizes and types, asked for all the time by annotations' checks
+            found = func(*args, **kwargs)
+            return mark(found, label(args[0])) if isinstance(found, Tensor) else found
         if func is torch.autograd.grad:
             return tuple(mark(gradient, label(of)) for gradient, of in zip(func(*args, **kwargs), args[1], strict=True))
         found = list(_tensors([*args, *kwargs.values()]))
