@@ -19,8 +19,8 @@ CHEAP = {
     "eap-ig": {"steps": 2},
     "eap-ig-activations": {"steps": 2},
 }
-NO_QUESTION = ("imported",)
-"""Methods whose scores come from elsewhere."""
+NO_QUESTION = ("imported", "subtask-search", "useful-nodes")
+"""Methods whose scores come from elsewhere, or that read the questions of toy models alone."""
 REFUSED = {
     Granularity.EDGE: (
         {"gemma2", "gemma3_text", "olmo2"},
