@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch
 from arithloc.tasks.drawing import Drawn, draw
@@ -44,9 +44,9 @@ class Selection:
     split_seed: int = 0
 
     info = TaskInfo(name="selection", summary="Name one of two numbers.", family="control")
-    selectors = ("first", "second")
+    selectors: ClassVar[tuple[str, ...]] = ("first", "second")
     kinds = frozenset({Kind.SELECTOR_SWAP, Kind.OPERANDS, Kind.SINGLE_OPERAND})
-    templates = ("F3", "F4")
+    templates: ClassVar[tuple[str, ...]] = ("F3", "F4")
 
     def __post_init__(self) -> None:
         refused = [frame.id for frame in resolve(self.frames) if frame.id not in self.templates]
