@@ -28,7 +28,7 @@ class Plan:
 
 
 QUICK = Plan(nodes=250, classes=100, edges=40, swaps=250, joint=250, behaviour=1000)
-FULL = Plan(nodes=20_000, classes=1_000, edges=1_000, swaps=2_500, joint=20_000, behaviour=None)
+FULL = Plan(nodes=50_000, classes=1_000, edges=1_000, swaps=2_500, joint=20_000, behaviour=None)
 
 
 @dataclass(frozen=True)
