@@ -26,7 +26,7 @@ def report(setup: Setup) -> str:
     for name in setup.names or NAMES:
         pairs = setup.prompts(name)
         kept = circuits(setup, pairs)
-        rows += rows_of(label(name, pairs), compare(setup, pairs, kept))
+        rows += rows_of(setup, label(name, pairs), compare(setup, pairs, kept))
         notes.append([name, *map(str, kept.sum(1))])
     return table(HEADER, rows) + "\n\nComponents kept:\n\n" + table(["budget", *map(str, BUDGETS)], notes)
 

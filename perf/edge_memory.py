@@ -1,36 +1,27 @@
 """Peak memory of ten edge circuits at several depths.
 
-    python perf/edge_memory.py [--pairs 4] [--depths 7 14 28]
+    python perf/edge_memory.py [--random-llama 8b] [--device cuda] [--dtype bfloat16]
 
-The packaged model cut after its first blocks, so that only the depth differs. The ten circuits keep a random
-tenth of the edges each and all travel in one batch. For comparison: what the writes of one
+The model cut after one, two and four quarters of its blocks, so that only the depth differs; four pairs. The ten
+circuits keep a random tenth of the edges each and all travel in one batch. For comparison: what the writes of one
 block's senders, and of all senders, take as one vector per sender, token and circuit.
 """
 
-import argparse
-from collections.abc import Sequence
 from functools import partial
 
 import torch
 from compared.measure import MIB, measured, table
-from compared.prompts import prompts, shared
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging
+from compared.prompts import shared
+from compared.setup import Setup, main
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, PromptPair
-from arithloc.benchmark.models import SubjectModel, default_cache, load, wrap
+from arithloc.benchmark.models import SubjectModel
 
+PAIRS = 4
 CIRCUITS = 10
 EVERYTHING = 2**40
 """Tokens of a batch that takes all circuits and pairs together."""
-
-
-def of_depth(model: SubjectModel, layers: int) -> SubjectModel:
-    """The model cut after its first `layers` blocks."""
-    folder = default_cache() / "models" / model.name
-    module = AutoModelForCausalLM.from_pretrained(folder, num_hidden_layers=layers, dtype=torch.float32).eval()
-    return wrap(f"{model.name}-{layers}", module, model.tokenizer, model.identity)
 
 
 def peak(model: SubjectModel, pairs: list[PromptPair]) -> tuple[float, ...]:
@@ -42,27 +33,20 @@ def peak(model: SubjectModel, pairs: list[PromptPair]) -> tuple[float, ...]:
     run()  # what a first call leaves in caches is not the circuits'
     cost = measured(run)[1]
     tokens = len(pairs) * (pairs[0].n_tokens - shared(pairs))
-    vector = CIRCUITS * tokens * model.shape.d_model * 4 / MIB
+    vector = CIRCUITS * tokens * model.shape.d_model * model.dtype.itemsize / MIB
     block = model.shape.n_heads + 1
     senders = 1 + model.shape.n_layers * block
     return len(space) / 1e3, cost.peak / MIB, cost.seconds, vector * block, vector * senders
 
 
-def report(model_name: str = "smollm2", depths: Sequence[int] = (7, 14, 28), n_pairs: int = 4) -> str:
-    base = load(model_name)
-    pairs = prompts("aside", base.tokenizer, n_pairs)
-    rows = [[str(layers), *(f"{figure:.1f}" for figure in peak(of_depth(base, layers), pairs))] for layers in depths]
+def report(setup: Setup) -> str:
+    pairs, layers = setup.prompts("aside")[:PAIRS], setup.model.shape.n_layers
+    depths = [layers // 4 * quarters for quarters in (1, 2, 4)]
+    del setup.model  # the depths need the memory
+    rows = [[str(depth), *(f"{figure:.1f}" for figure in peak(setup.cut(depth), pairs))] for depth in depths]
     head = ["blocks", "thousand edges", "peak MiB", "s", "one block's senders, MiB", "all senders, MiB"]
     return f"{len(pairs)} pairs, {CIRCUITS} circuits.\n\n" + table(head, rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--depths", type=int, nargs="*", default=[7, 14, 28])
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    print(report(depths=options.depths, n_pairs=options.pairs))
+    main(__doc__, report)

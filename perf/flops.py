@@ -6,32 +6,31 @@ Prints useful and counted operations of both sweeps. torch leaves out the fused 
 whole; what it counts beyond the useful operations is work that a tighter engine would not do.
 """
 
-import argparse
-
 from compared.measure import table
-from compared.prompts import PROMPTS, prompts
+from compared.prompts import PROMPTS
+from compared.setup import options, setup_of
 from compared.useful import of_sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import ComponentSpace, Granularity
-from arithloc.benchmark.models import load
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=4)
+    parser = options(__doc__)
+    parser.set_defaults(pairs=4)
     parser.add_argument("--every", type=int, default=10, help="sweep every n-th head and MLP at all positions")
-    options = parser.parse_args()
-    model = load("smollm2")
+    given = parser.parse_args()
+    setup = setup_of(given)
+    model = setup.model
     layer, node = (
         engine.sites_of(ComponentSpace(granularity, model.shape))
         for granularity in (Granularity.LAYER, Granularity.NODE)
     )
     rows = []
     for name in PROMPTS:
-        pairs = prompts(name, model.tokenizer, options.pairs)
-        for last, sites in ((True, layer), (False, node[:: options.every])):
+        pairs = setup.prompts(name)
+        for last, sites in ((True, layer), (False, node[:: given.every])):
             with FlopCounterMode(display=False) as counter:
                 engine.sweep(model, pairs, sites, positions="last" if last else "all", pair_logits=True)
             useful, counted = of_sweep(model, pairs, sites, last=last, pair_logits=True), counter.get_total_flops()

@@ -34,7 +34,7 @@ def compare(setup: Setup, name: str) -> list[list[str]]:
     }
     for peer in setup.hooked():
         calls[peer.name] = partial(path_patching, peer, pairs, sites, chosen, model.shape.n_layers)
-    return rows_of(label(name, pairs), rounds(calls, setup.repeats), chosen)
+    return rows_of(setup, label(name, pairs), rounds(calls, setup.repeats), chosen)
 
 
 if __name__ == "__main__":

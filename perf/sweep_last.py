@@ -9,7 +9,7 @@ on the prompts `question` and `exemplars`.
 
 from functools import partial
 
-from compared.measure import Call, matmul_rate, measured, rounds, table
+from compared.measure import Call, measured, rounds, table
 from compared.others import nnsight_sweep, pyvene_sweep
 from compared.prompts import PROMPTS
 from compared.questions import spread, sweep
@@ -48,14 +48,14 @@ def compare(setup: Setup, name: str) -> tuple[list[list[str]], list[list[str]]]:
             for library, run in others.items()
             if setup.has(library)
         }
-    rate = matmul_rate()
+    rate = setup.matmul_rate()
     found = rounds(calls, setup.repeats)
-    rate = rate.higher(matmul_rate())
+    rate = rate.higher(setup.matmul_rate())
     shares = []
     for library, two in (("arithloc", True), ("arithloc, all readings", False)):
         useful = of_sweep(model, pairs, sites, last=True, pair_logits=two)
-        shares.append(share(name, library, useful, found[library][1], rate))
-    return rows_of(label(name, pairs), found, chosen), shares
+        shares.append(share(name, library, len(sites), useful, found[library][1], rate))
+    return rows_of(setup, label(name, pairs), found, chosen), shares
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Hooks:
         return self._run(edits, input_ids=ids, use_cache=False)
 
     def _run(self, edits: Mapping[Site, Edit], **inputs: Any) -> Tensor:
+        inputs["input_ids"] = inputs["input_ids"].to(self.model.device)
         with ExitStack() as stack:
             for site, edit in edits.items():
                 stack.callback(hook(self.model, site, edit).remove)
@@ -74,7 +75,8 @@ class CachedHooks(Hooks):
     def keep(self, ids: Tensor) -> None:
         """Runs all tokens but the last, once."""
         cache = DynamicCache()
-        self.model.module(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        first = ids[:, :-1].to(self.model.device)
+        self.model.module(input_ids=first, past_key_values=cache, use_cache=True, logits_to_keep=1)
         self._kept = (ids, cache)
 
     def logits(self, ids: Tensor, edits: Mapping[Site, Edit]) -> Tensor:
@@ -92,15 +94,16 @@ class Lens:
 
     name = "TransformerLens"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu", dtype: str = "float32") -> None:
         from transformer_lens.model_bridge import TransformerBridge
 
-        self.bridge: Any = TransformerBridge.boot_transformers(str(folder))
+        self.device = device
+        self.bridge: Any = TransformerBridge.boot_transformers(str(folder), device=device, dtype=getattr(torch, dtype))
 
     def logits(self, ids: Tensor, edits: Mapping[Site, Edit]) -> Tensor:
         """See `Hooked`."""
         hooks = [(_LENS[site.kind].format(site.layer), _as_lens_hook(edit)) for site, edit in edits.items()]
-        return self.bridge.run_with_hooks(ids, fwd_hooks=hooks, logits_to_keep=1)[:, -1]
+        return self.bridge.run_with_hooks(ids.to(self.device), fwd_hooks=hooks, logits_to_keep=1)[:, -1]
 
 
 _LENS = {
@@ -124,8 +127,8 @@ def ids_of(pairs: Sequence[Any], run: str) -> Tensor:
 
 
 def logit_diff(logits: Tensor, pairs: Sequence[Any]) -> Tensor:
-    """Logit of the answer less that of the foil, (pair,)."""
+    """Logit of the answer less that of the foil, (pair,), on the CPU and in float32."""
     row = torch.arange(len(pairs))
     answer = torch.tensor([pair.answer_token for pair in pairs])
     foil = torch.tensor([pair.foil_token for pair in pairs])
-    return logits[row, answer] - logits[row, foil]
+    return logits[row, answer].float().cpu() - logits[row, foil].float().cpu()

@@ -23,7 +23,7 @@ class Cost:
     Attributes:
         seconds: on the clock.
         cpu: processor seconds of all threads; on a busy machine steadier than the clock.
-        peak: largest resident memory during the call, less that before it, bytes.
+        peak: largest resident memory during the call, less that before it, bytes; on a GPU, memory allocated there.
     """
 
     seconds: float
@@ -49,6 +49,8 @@ Call = Callable[[], tuple[Any, Cost]]
 def measured(call: Callable[[], Any]) -> tuple[Any, Cost]:
     """Result and cost of one call; Linux with glibc only, because of the peak."""
     gc.collect()
+    if torch.cuda.is_initialized():
+        return _measured_on_gpu(call)
     ctypes.CDLL(None).malloc_trim(0)
     before = _memory("VmRSS")
     _CLEAR.write_text("5")  # the peak starts again from what is resident now
@@ -56,6 +58,18 @@ def measured(call: Callable[[], Any]) -> tuple[Any, Cost]:
     result = call()
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
     return result, Cost(seconds, used, max(0, _memory("VmHWM") - before))
+
+
+def _measured_on_gpu(call: Callable[[], Any]) -> tuple[Any, Cost]:
+    torch.cuda.empty_cache()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    start, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    torch.cuda.synchronize()
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    return result, Cost(seconds, used, torch.cuda.max_memory_allocated() - before)
 
 
 def _memory(field: str) -> int:
@@ -85,25 +99,34 @@ class Rate:
         return Rate(max(self.clock, other.clock), max(self.cpu, other.cpu))
 
 
-def matmul_rate(rows: int = 2048, inner: int = 2048, columns: int = 2048, *, repeats: int = 10) -> Rate:
-    """Best rate of a float32 matrix product (a multiplication and an addition count two)."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(rows, inner, generator=generator), torch.randn(inner, columns, generator=generator)
+def matmul_size(device: str) -> int:
+    """Rows and columns of the matrices whose product is timed: enough to keep the device busy."""
+    return 2048 if device == "cpu" else 8192
+
+
+def matmul_rate(device: str = "cpu", dtype: str = "float32", *, repeats: int = 10) -> Rate:
+    """Best rate of a product of two square matrices (a multiplication and an addition count two)."""
+    size, generator = matmul_size(device), torch.Generator(device).manual_seed(0)
+    a, b = (torch.randn(size, size, generator=generator, device=device).to(getattr(torch, dtype)) for _ in range(2))
     torch.mm(a, b)
-    operations, best = 2 * rows * inner * columns, Rate(0.0, 0.0)
+    operations, best = 2 * size**3, Rate(0.0, 0.0)
     for _ in range(repeats):
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         start, cpu = time.perf_counter(), time.process_time()
         torch.mm(a, b)
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         seconds, used = time.perf_counter() - start, time.process_time() - cpu
         best = best.higher(Rate(operations / seconds, operations / used))
     return best
 
 
-def machine(threads: int) -> str:
+def machine(threads: int, device: str, dtype: str) -> str:
     """One line that says where a table was measured."""
-    load = os.getloadavg()[0]
+    load, gpu = os.getloadavg()[0], "" if device == "cpu" else f"{torch.cuda.get_device_name(device)}, "
     return (
-        f"{os.cpu_count()} cores ({platform.machine()}), {threads} threads, torch {torch.__version__}, float32; "
+        f"{gpu}{os.cpu_count()} cores ({platform.machine()}), {threads} threads, torch {torch.__version__}, {dtype}; "
         f"load average at the start {load:.1f}"
     )
 

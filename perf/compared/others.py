@@ -26,7 +26,7 @@ def pyvene_sweep(
     """As `questions.sweep` at the last token; the donor's values are given, so that a site costs one forward."""
     import pyvene
 
-    ids, last = ids_of(pairs, "counterfactual"), len(pairs[0].clean_ids) - 1
+    ids, last = ids_of(pairs, "counterfactual").to(model.device), len(pairs[0].clean_ids) - 1
 
     def patched(site: Site) -> Tensor:
         settings = pyvene.RepresentationConfig(site.layer, _COMPONENT[site.kind], "pos", 1)
@@ -52,7 +52,7 @@ def nnsight_sweep(
     """As `questions.sweep` at the last token, one trace per site."""
     from nnsight import NNsight
 
-    ids, traced = ids_of(pairs, "counterfactual"), NNsight(module)
+    ids, traced = ids_of(pairs, "counterfactual").to(model.device), NNsight(module)
 
     def patched(site: Site) -> Tensor:
         value: Any = donor[site][:, -1]

@@ -120,5 +120,5 @@ def curve(peer: Hooked, pairs: Sequence[PromptPair], kept: ndarray, shape: Model
 
 
 def _mixed(donor: Tensor, heads: Tensor) -> Edit:
-    keep = heads[:, None]
+    keep = heads[:, None].to(donor.device)
     return lambda value: torch.where(keep, value, donor)

@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, PromptPair
 from arithloc.benchmark.engine import Readings
-from arithloc.benchmark.models import SubjectModel, default_cache, load
+from arithloc.benchmark.models import SubjectModel, default_cache, load, wrap
 from compared import measure
 from compared.hooked import CachedHooks, Hooked, Hooks, Lens
 from compared.measure import MIB, Cost, Rate
 from compared.prompts import PROMPTS, prompts, shared
+from compared.random_llama import SIZES, random_llama, random_prompts
 
 LIBRARIES = {"transformer_lens": "TransformerLens", "pyvene": "pyvene", "nnsight": "nnsight"}
-TOLERANCE = 1e-3
-"""Logit differences of two libraries may differ by this much in float32."""
+TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.5}
+"""Logit differences of two libraries may differ by this much: in half types logits are rounded to about that."""
 HEADER = ["prompts", "library", "s", "CPU s", "x time", "x CPU", "MiB", "largest difference"]
 
 
@@ -38,6 +40,10 @@ class Setup:
         repeats: rounds, of which the best counts.
         model_name: registered name or folder.
         names: prompts to use instead of the comparison's own.
+        device: where the model is.
+        dtype: of its weights.
+        random: size of a random model to use instead, with random prompts; libraries that load from a folder are left
+            out.
     """
 
     pairs: int
@@ -46,11 +52,26 @@ class Setup:
     repeats: int
     model_name: str
     names: list[str]
+    device: str
+    dtype: str
+    random: str | None
 
     @cached_property
     def model(self) -> SubjectModel:
         """The model in arithloc, which plain hooks run too."""
-        return load(self.model_name)
+        return self.cut(None)
+
+    def cut(self, layers: int | None) -> SubjectModel:
+        """A new copy of the model, with its first `layers` blocks only where given."""
+        if self.random is not None:
+            return random_llama(self.random, device=self.device, dtype=self.dtype, layers=layers)
+        whole = load(self.model_name, device=self.device, dtype=self.dtype)
+        if layers is None:
+            return whole
+        module = AutoModelForCausalLM.from_pretrained(
+            default_cache() / "models" / whole.name, num_hidden_layers=layers, dtype=whole.dtype
+        )
+        return wrap(f"{whole.name}-{layers}", module.to(self.device), whole.tokenizer, whole.identity)
 
     @cached_property
     def copy(self) -> nn.Module:
@@ -62,14 +83,14 @@ class Setup:
         """TransformerLens with its own copy of the weights, if it is installed."""
         if not self.has("transformer_lens"):
             return None
-        lens = Lens(default_cache() / "models" / self.model_name)
+        lens = Lens(default_cache() / "models" / self.model_name, self.device, self.dtype)
         with torch.inference_mode():
             lens.logits(torch.zeros(1, 2, dtype=torch.long), {})  # reads the weights from the disk
         return lens
 
     def has(self, library: str) -> bool:
-        """Whether a library is installed."""
-        return find_spec(library) is not None
+        """Whether a library is installed and can have the model."""
+        return self.random is None and find_spec(library) is not None
 
     def hooked(self, *, last: bool = False) -> list[Hooked]:
         """The libraries that run functions on activations; keys kept by hand only help at the last token."""
@@ -84,14 +105,21 @@ class Setup:
 
     def prompts(self, name: str) -> list[PromptPair]:
         """The pairs of a kind of prompt."""
+        if self.random is not None:
+            return random_prompts(name, self.model.shape.vocab, self.pairs)
         return prompts(name, self.model.tokenizer, self.pairs)
+
+    def matmul_rate(self) -> Rate:
+        """What a matrix product reaches on the model's device, in its type."""
+        return measure.matmul_rate(self.device, self.dtype)
 
     def described(self) -> str:
         """Where and with what a table is measured."""
         missing = [name for library, name in LIBRARIES.items() if not self.has(library)]
-        note = f"; not installed: {', '.join(missing)}" if missing else ""
+        note = f"; left out: {', '.join(missing)}" if missing else ""
         return (
-            f"{measure.machine(self.threads)}. {self.model_name}, {self.pairs} pairs; best of {self.repeats} rounds; "
+            f"{measure.machine(self.threads, self.device, self.dtype)}. {self.model.name}, "
+            f"{self.pairs} pairs; best of {self.repeats} rounds; "
             f"other libraries on {self.sites or 'all'} sites, scaled to all{note}."
         )
 
@@ -101,10 +129,13 @@ def label(name: str, pairs: list[PromptPair]) -> str:
     return f"{name}, {pairs[0].n_tokens} tokens, {shared(pairs)} shared"
 
 
-def rows_of(prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence[int] | None = None) -> list[list[str]]:
+def rows_of(
+    setup: Setup, prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence[int] | None = None
+) -> list[list[str]]:
     """One line for each library, ratios to the first, which is arithloc.
 
     Args:
+        setup: what is measured.
         prompt: label of the prompts.
         found: effects and costs. Effects of arithloc are `Readings`, those of others arrays of logit differences.
         chosen: rows of arithloc's readings that the others were asked about; None for all.
@@ -113,15 +144,15 @@ def rows_of(prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence
         SystemExit: the effects do not agree.
     """
     readings, ours = next(iter(found.values()))
-    effects = readings.metric("logit_diff")
+    effects, tolerance = readings.metric("logit_diff"), TOLERANCE[setup.dtype]
     rows = []
     for library, (values, cost) in found.items():
         if isinstance(values, Readings):
             difference = np.abs(values.metric("logit_diff") - effects).max()
         else:
             difference = np.abs(values - (effects if chosen is None else effects[chosen])).max()
-        if not difference < TOLERANCE:
-            raise SystemExit(f"{library} on {prompt}: logit differences differ by {difference:.2g}, above {TOLERANCE}.")
+        if not difference < tolerance:
+            raise SystemExit(f"{library} on {prompt}: logit differences differ by {difference:.2g}, above {tolerance}.")
         figures = (cost.seconds, cost.cpu, cost.seconds / ours.seconds, cost.cpu / ours.cpu)
         rows.append(
             [prompt, library, *(f"{figure:.1f}" for figure in figures), f"{cost.peak / MIB:.0f}", f"{difference:.0e}"]
@@ -129,15 +160,16 @@ def rows_of(prompt: str, found: Mapping[str, tuple[Any, Cost]], chosen: Sequence
     return rows
 
 
-SHARES = ["prompts", "library", "useful GFLOP", "GFLOP/s", "share", "GFLOP per CPU s", "share per CPU s"]
+SHARES = ["prompts", "library", "sites/s", "useful GFLOP", "GFLOP/s", "share", "GFLOP per CPU s", "share per CPU s"]
 
 
-def share(name: str, library: str, useful: int, cost: Cost, rate: Rate) -> list[str]:
-    """Useful operations, their rates, and these rates' shares of a matrix product's."""
+def share(name: str, library: str, sites: int, useful: int, cost: Cost, rate: Rate) -> list[str]:
+    """Sites (of all pairs) per second, useful operations, their rates, and these rates' shares of a matrix product's."""
     clock, cpu = useful / cost.seconds, useful / cost.cpu
     return [
         name,
         library,
+        f"{sites / cost.seconds:.1f}",
         f"{useful / 1e9:.1f}",
         f"{clock / 1e9:.1f}",
         f"{clock / rate.clock:.2f}",
@@ -154,6 +186,9 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--sites", type=int, default=6, help="sites measured in other libraries; 0: all")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--model", default="smollm2", help="a packaged model that is built (bench models build)")
+    parser.add_argument("--random-llama", choices=SIZES, help="random weights of this size and random prompts instead")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--dtype", default="float32", choices=list(TOLERANCE), help="of the weights")
     parser.add_argument("--prompts", nargs="*", choices=list(PROMPTS), default=[], help="default: the comparison's own")
     return parser
 
@@ -163,7 +198,17 @@ def setup_of(given: argparse.Namespace) -> Setup:
     torch.set_num_threads(given.threads)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    return Setup(given.pairs, given.threads, given.sites, given.repeats, given.model, given.prompts)
+    return Setup(
+        given.pairs,
+        given.threads,
+        given.sites,
+        given.repeats,
+        given.model,
+        given.prompts,
+        given.device,
+        given.dtype,
+        given.random_llama,
+    )
 
 
 def main(doc: str | None, report: Callable[[Setup], str]) -> None:
