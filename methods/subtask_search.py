@@ -50,7 +50,7 @@ class Found:
     @property
     def score(self) -> Float[ndarray, " comp"]:
         """max(0, p1 + p0 - 1): 1 for a component that carries this variable and nothing else."""
-        return np.maximum(0.0, self.follows + self.keeps - 1.0)
+        return np.asarray(np.maximum(0.0, self.follows + self.keeps - 1.0))
 
 
 @dataclass(frozen=True)

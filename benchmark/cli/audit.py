@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 
 from arithloc.benchmark.api.errors import BadOption, UnknownName, UsageError, quoted
@@ -16,7 +16,7 @@ from arithloc.benchmark.cli.table import plain_table
 
 AUDIT_SCHEMA = 1
 """Number of the layout of the JSON document."""
-COLUMNS = {
+COLUMNS: dict[str, JustifyMethod] = {
     "check": "right",
     "what": "left",
     "passed": "left",
@@ -25,6 +25,7 @@ COLUMNS = {
     "bound": "right",
     "s": "right",
 }
+"""Columns of the printed table and their alignment."""
 
 
 def audit(

@@ -84,9 +84,8 @@ def converted(state: Mapping[str, Array], published: Published) -> tuple[dict[st
         return np.pad(columns, [(0, width - d), (0, 0)])
 
     def norm(name: str) -> tuple[Array, Array]:
-        return tuple(
-            np.pad(given[f"{name}.{part}"] * scale, (0, width - d)) for part, scale in (("w", gain), ("b", 1.0))
-        )
+        weight, bias = given[f"{name}.w"] * gain, given[f"{name}.b"]
+        return np.pad(weight, (0, width - d)), np.pad(bias, (0, width - d))
 
     weights = {
         "transformer.wte.weight": written(given["embed.W_E"]),
