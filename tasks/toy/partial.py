@@ -30,8 +30,9 @@ def scored_logits(
     """Logits at the last `scored` positions; the tokens that all rows begin with are run once."""
     alike = (ids == ids[:1]).all(axis=0)
     shared = min(int(np.argmin(np.append(alike, False))), ids.shape[1] - scored)
-    past = network.run(ids[:1, :shared]).qkv
     x = network.embed(ids)[:, shared:]
+    nothing = np.zeros((1, 0, 3 * network.d_model), dtype=x.dtype)
+    past = network.run(ids[:1, :shared]).qkv if shared else [nothing] * network.n_layers
     for layer in range(network.n_layers):
         skip = x.shape[1] - scored if layer == network.n_layers - 1 else 0
         before = np.broadcast_to(past[layer], (len(ids), *past[layer].shape[1:]))

@@ -99,3 +99,10 @@ def test_questions_that_begin_alike_give_the_same_logits(batch, rows):
     ids = token_ids(enumerate_questions(2, "+")[rows], batch.subject.form)[:, :-1]
     whole = batch.subject.network.run(ids).logits[:, -SCORED:]
     assert np.abs(scored_logits(batch.subject.network, ids, SCORED) - whole).max() < 1e-9
+
+
+def test_questions_that_share_no_token_give_the_same_logits(batch):
+    ids = batch.ids[:, 1:]  # as in models without <bos>
+    assert len(set(ids[:, 0].tolist())) > 1
+    whole = batch.subject.network.run(ids).logits[:, -SCORED:]
+    assert np.abs(scored_logits(batch.subject.network, ids, SCORED) - whole).max() < 1e-9
