@@ -21,9 +21,9 @@ def _kinds(config: Any) -> list[tuple[str, int]]:
     """Kind of rotation, and length up to which its angles are fixed, of each kind of layer."""
     parameters = getattr(config, "rope_parameters", None) or {}
     by_layers = [value for value in parameters.values() if isinstance(value, dict)] or [parameters]
+    known = int(getattr(config, "max_position_embeddings", 0))
     found = []
     for values in by_layers:
-        kind = values.get("rope_type", "default")
-        limit = values.get("original_max_position_embeddings") if kind == "longrope" else None
-        found.append((kind, int(limit or getattr(config, "max_position_embeddings", 0))))
+        kind = str(values.get("rope_type", "default"))
+        found.append((kind, int(values["original_max_position_embeddings"]) if kind == "longrope" else known))
     return found
