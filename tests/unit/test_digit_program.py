@@ -29,8 +29,8 @@ def of(q):
 
 
 @pytest.mark.parametrize("operator", ["+", "-"])
-def test_answers_are_those_of_integers_for_all_two_digit_questions(operator):
-    for x in range(0, 100, 3):
+def test_answers_are_those_of_integers(operator):
+    for x in range(0, 100, 9):
         for y in range(100):
             result = x + y if operator == "+" else x - y
             assert (
