@@ -60,9 +60,7 @@ class Job:
 
     def describe(self) -> str:
         """Short name for messages: `mediation on toy-arith, toy-a-base-1, node`."""
-        return (
-            f"{self.method.label} on {self.task.label}, {self.model}, {question_text(self.granularity, self.ablation, self.seed)}"
-        )
+        return f"{self.method.label} on {self.task.label}, {self.model}, {question_text(self.granularity, self.ablation, self.seed)}"
 
 
 def question_text(granularity: str, ablation: str, seed: int) -> str:
