@@ -91,6 +91,7 @@ QUICK = Suite(
     granularities=(Granularity.NODE, Granularity.NEURON, Granularity.EDGE),
     effort=Effort(n_discovery=32, n_evaluation=64, n_draws=500, n_sizes=16),
     timeout=300.0,
+    version="2",
 )
 
 SMOLLM2 = Suite(
