@@ -89,6 +89,16 @@ class Descent:
         meter.count(rows=rows, half_blocks=2 * PASSES * layers, positions=length, n_layers=layers, length=length)
         return dict(zip(tensors, gradients, strict=True))
 
+    def mean_gradient(
+        self, moving: Site, start: Tensor, end: Tensor, watch: Watch[Key], *, steps: int, rule: Rule
+    ) -> dict[Key, Tensor]:
+        """Mean of `gradient` over the `points` of a path."""
+        total: dict[Key, Tensor] = {}
+        for point in self.points(start, end, steps, rule):
+            for key, gradient in self.gradient(moving, point, watch).items():
+                total[key] = total[key] + gradient if key in total else gradient
+        return {key: value / steps for key, value in total.items()}
+
     def values(self, logits: Float[Tensor, "pair vocab"]) -> Float[Tensor, " pair"]:
         """The metric of each pair, from logits in at least float32."""
         log_probs = logits.log_softmax(-1)

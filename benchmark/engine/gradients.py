@@ -102,13 +102,11 @@ def gradients(
             starts = {site: value.clone() for site, value in start(batch, moved, 0).items()}
             groups = [(embedding(), whole)] if path == "inputs" else [(site, [site]) for site in whole]
             for moving, read in groups:
-                total: dict[Site, Tensor] = {}
-                for point in descent.points(starts[moving], ends[moving], steps, rule):
-                    for site, gradient in descent.gradient(moving, point, watch_sites(model, read)).items():
-                        total[site] = total[site] + gradient if site in total else gradient
+                watch = watch_sites(model, read)
+                mean = descent.mean_gradient(moving, starts[moving], ends[moving], watch, steps=steps, rule=rule)
                 for site in sites:
-                    if site.whole in total:
-                        value = total[site.whole] / steps
+                    if site.whole in mean:
+                        value = mean[site.whole]
                         value = value if site.index is None else value[:, :, site.index]
                         for row, i in enumerate(members[part]):
                             found[site][i] = value[row, list(chosen[i])].to(model.device)

@@ -88,14 +88,13 @@ def site_effects(
             ends = {site: value.clone() for site, value in end(batch, needed, 0).items()}
             starts = {site: value.clone() for site, value in start(batch, needed, 0).items()}
             moving = {embedding(): sites} if path == "inputs" else {site: [site] for site in sites}
-            total: dict[Site, Tensor] = {}
+            mean: dict[Site, Tensor] = {}
             for site, read in moving.items():
-                for point in descent.points(starts[site], ends[site], steps, rule):
-                    for key, gradient in descent.gradient(site, point, watch_sites(model, read)).items():
-                        total[key] = total[key] + gradient if key in total else gradient
+                watch = watch_sites(model, read)
+                mean |= descent.mean_gradient(site, starts[site], ends[site], watch, steps=steps, rule=rule)
             index = class_index(space, batch, 0)
             effects = [
-                _by_class(space, site, (ends[site] - starts[site]) * total[site].to(ends[site].device) / steps, index)
+                _by_class(space, site, (ends[site] - starts[site]) * mean[site].to(ends[site].device), index)
                 for site in sites
             ]
             found[:, members[part]] = torch.cat(effects, 1).flatten(1).T.numpy()
