@@ -10,6 +10,7 @@ from support.results import TASK
 
 from arithloc.benchmark.api.errors import PrerequisiteError, UsageError
 from arithloc.benchmark.cli.app import command
+from arithloc.benchmark.runner.suites import get_suite
 from arithloc.benchmark.taskdata.private import PrivateSeed, new_private_seed, read_private_seed
 
 SECRET = bytes(range(32))
@@ -91,6 +92,7 @@ def test_the_document_of_a_season_says_how_the_seed_is_used(tmp_path, capsys, mo
     monkeypatch.setenv("ARITHLOC_PRIVATE_SEED", HEX)
     assert command(["tasks", "commit", "--season", "2027-1", "--suite", "quick", "-n", "64", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["season"] == {"season": "2027-1", "suite": "quick", "suite_version": "1", "n_pairs": 64}
+    version = get_suite("quick").version
+    assert document["season"] == {"season": "2027-1", "suite": "quick", "suite_version": version, "n_pairs": 64}
     seed = PrivateSeed(SECRET)
-    assert document["season_sha256"] == seed.season_commitment("2027-1", "quick", "1", 64) != document["seed_sha256"]
+    assert document["season_sha256"] == seed.season_commitment("2027-1", "quick", version, 64) != document["seed_sha256"]
