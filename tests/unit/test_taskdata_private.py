@@ -95,4 +95,6 @@ def test_the_document_of_a_season_says_how_the_seed_is_used(tmp_path, capsys, mo
     version = get_suite("quick").version
     assert document["season"] == {"season": "2027-1", "suite": "quick", "suite_version": version, "n_pairs": 64}
     seed = PrivateSeed(SECRET)
-    assert document["season_sha256"] == seed.season_commitment("2027-1", "quick", version, 64) != document["seed_sha256"]
+    assert (
+        document["season_sha256"] == seed.season_commitment("2027-1", "quick", version, 64) != document["seed_sha256"]
+    )
