@@ -83,7 +83,7 @@ def run_missing(repository: Repository, executor: Executor, part: Part, notes: C
     Raises:
         PlanError: no cell of the grid can be run.
     """
-    choices = executor.choose([Reference.parse(m) for m in METHODS], [Reference.parse(t) for t in part.tasks])
+    choices = executor.choose([Reference.parse(m) for m in METHODS], list(part.tasks))
     tasks = tuple(choice.reference for choice in choices.tasks)
     surveys = executor.survey(
         [SurveyRequest(m, "float32", tasks, EFFORT.n_discovery, EFFORT.n_evaluation) for m in part.models]

@@ -19,7 +19,8 @@ from arithloc.benchmark.storage.queries import CellFilter
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.validity.agreement import Separation, Shift, halves, separation, shift, with_truth
 from arithloc.benchmark.validity.cells import Measured, measured_cells
-from arithloc.benchmark.validity.grids import BASE, METHODS, STRESS, TASK, TIERS, USUAL, VARIED
+from arithloc.benchmark.validity.grids import BASE, METHODS, SHUFFLED, STRESS, TASK, TIERS, USUAL, VARIED, Pretrained
+from arithloc.benchmark.validity.pretrained import OnPretrained, on_pretrained
 from arithloc.benchmark.validity.submissions import Submitted, submissions
 
 SCORES = (
@@ -30,8 +31,6 @@ SCORES = (
     ("cmd", False),
 )
 """Scores whose order of methods is compared with that of AUROC, and whether more is better."""
-SHUFFLED = "mediation"
-"""Method whose scores are shuffled for a submission."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -89,33 +88,39 @@ class Findings:
     ablations: Mapping[str, tuple[Shift, ...]]
     kinds: Mapping[str, tuple[Shift, ...]]
     submitted: tuple[Submitted, ...]
+    pretrained: tuple[OnPretrained, ...]
 
 
-def collect(repository: Repository, bench: Workbench, progress: Progress) -> Findings:
+def collect(
+    repository: Repository, bench: Workbench, progress: Progress, pretrained: Sequence[Pretrained] = ()
+) -> Findings:
     """Measures everything.
 
     Args:
-        repository: with the cells of `grids.PARTS`; questions on models without known circuit are reported where it has any.
+        repository: with the cells of `grids.PARTS` and of the pretrained models' parts.
         bench: runs the submissions.
         progress: called with (what, done, total).
+        pretrained: models without known circuit.
     """
-    cells = [cell for cell in measured_cells(repository, CellFilter(granularities=[Granularity.NODE])) if _counts(cell)]
+    toys = CellFilter(granularities=[Granularity.NODE], models=(*BASE, *STRESS), methods=METHODS)
+    cells = measured_cells(repository, toys)
     edges = measured_cells(repository, CellFilter(granularities=[Granularity.EDGE], models=BASE, methods=METHODS))
-    usual = _by_model(cell for cell in cells if _is_usual(cell) and cell.summary.model in (*BASE, *STRESS))
+    usual = _by_model(cell for cell in cells if _is_usual(cell))
     by_edge = _by_model(cell for cell in edges if _is_usual(cell))
-    others = defaultdict(list)
-    for cell in cells:
-        if cell.summary.model not in usual and cell.summary.ablation == "counterfactual":
-            others[f"{cell.summary.model}, {cell.summary.task}"].append(cell)
+    submitted: list[Submitted] = []
+    measured: list[OnPretrained] = []
+    total = len(BASE) + len(pretrained)
+    for i, model in enumerate(BASE):
+        progress("submissions", i, total)
+        submitted += _submissions(repository, bench, usual[model])
+    for i, case in enumerate(pretrained, start=len(BASE)):
+        progress("submissions", i, total)
+        measured.append(on_pretrained(repository, bench, case))
     questions = {
         **usual,
         **{f"{model}, edges": listed for model, listed in by_edge.items()},
-        **{name: listed for name, listed in others.items() if len(listed) > 2},
+        **{f"{found.case.model}, {found.case.task}": found.cells for found in measured},
     }
-    submitted: list[Submitted] = []
-    for i, model in enumerate(BASE):
-        progress("submissions", i, len(BASE))
-        submitted += _submissions(repository, bench, usual[model])
     return Findings(
         truth=tuple(_with_truth({Granularity.NODE: usual, Granularity.EDGE: by_edge})),
         methods=tuple([*_methods(usual), *_methods(by_edge)]),
@@ -130,6 +135,7 @@ def collect(repository: Repository, bench: Workbench, progress: Progress) -> Fin
         ablations=_shifts(cells, usual, lambda cell: cell.summary.ablation if _kind(cell) == USUAL else ""),
         kinds=_shifts(cells, usual, lambda cell: _kind(cell) if cell.summary.ablation == "counterfactual" else ""),
         submitted=tuple(submitted),
+        pretrained=tuple(measured),
     )
 
 
@@ -138,11 +144,6 @@ def _by_model(cells: Iterable[Measured]) -> dict[str, list[Measured]]:
     for cell in cells:
         found[cell.summary.model].append(cell)
     return {model: listed for model, listed in found.items() if listed}
-
-
-def _counts(cell: Measured) -> bool:
-    """On the toys the methods of the grid alone, so that the page depends on nothing else that was run."""
-    return cell.summary.method in METHODS or cell.summary.model not in (*BASE, *STRESS)
 
 
 def _kind(cell: Measured) -> str:
@@ -230,4 +231,4 @@ def _submissions(repository: Repository, bench: Workbench, cells: Sequence[Measu
     if truth is None:
         return []
     values = component_scores(repository, first.summary.key).values
-    return list(submissions(job, model, pairs, truth, values))
+    return list(submissions(job, model, pairs, truth.positive, truth, values))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arithloc.benchmark.api import Ablation, Granularity
+from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.runner.job import Effort
 from arithloc.benchmark.runner.suites import ORACLE
 
@@ -18,6 +19,8 @@ STRESS: Final = (
     "toy-a-stress-16",
 )
 """One circuit for each difficulty: a constant, saturation, a majority, cancellation, a closed gate, another algorithm."""
+PRETRAINED_KINDS: Final = ("single_operand",)
+"""Counterfactual kinds that are tried on a pretrained model, besides the usual one."""
 VARIED: Final = ("toy-a-base-3", "toy-a-stress-9")
 """Circuits on which ablation and counterfactual kind are varied."""
 USUAL: Final = "operands"
@@ -42,6 +45,8 @@ METHODS: Final = (
     ORACLE,
 )
 """Built-in methods that score nodes or edges in a few passes; searches and learned masks would take hours."""
+SHUFFLED: Final = "mediation"
+"""Method whose scores are shuffled for a submission, and whose circuit stands for the one that was found."""
 TASK: Final = "toy-arith"
 
 
@@ -57,7 +62,7 @@ class Part:
     """
 
     models: tuple[str, ...]
-    tasks: tuple[str, ...] = (TASK,)
+    tasks: tuple[Reference, ...] = (Reference(TASK),)
     ablations: tuple[Ablation, ...] = (Ablation.COUNTERFACTUAL,)
     granularity: Granularity = Granularity.NODE
 
@@ -65,7 +70,7 @@ class Part:
 PARTS: Final = (
     Part((*BASE, *STRESS)),
     Part(VARIED, ablations=(Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)),
-    Part(VARIED, tasks=tuple(f"{TASK}[kind={kind}]" for kind in KINDS)),
+    Part(VARIED, tasks=tuple(Reference(TASK, (("kind", kind),)) for kind in KINDS)),
     Part(BASE, granularity=Granularity.EDGE),
 )
 
@@ -90,3 +95,26 @@ TIERS: Final = (
     Tier("stress, nodes", STRESS, Granularity.NODE),
     Tier("base, edges", BASE, Granularity.EDGE),
 )
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained model on a question that it answers; its circuit is not known.
+
+    Attributes:
+        model: registered name, folder or id.
+        task: reference of a prompt task that has the counterfactual kinds of `PRETRAINED_KINDS`.
+    """
+
+    model: str
+    task: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The usual cells, other ablations, other kinds."""
+        asked = Reference.parse(self.task)
+        return (
+            Part((self.model,), (asked,)),
+            Part((self.model,), (asked,), (Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)),
+            Part((self.model,), tuple(asked.with_options({"kind": kind}) for kind in PRETRAINED_KINDS)),
+        )

@@ -1,13 +1,12 @@
 """The validity page as Markdown: tables from the findings, between texts that hold whatever they are."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import binom
 
 from arithloc.benchmark.metrics.equivalence import p_different, power
-from arithloc.benchmark.metrics.estimate import Estimate
 from arithloc.benchmark.metrics.minimality import against_random
 from arithloc.benchmark.metrics.prefixes import HI
 from arithloc.benchmark.metrics.tiers import GATE
@@ -15,9 +14,10 @@ from arithloc.benchmark.runner.suites import ORACLE
 from arithloc.benchmark.validity.agreement import CLEAR, FACTORS, Shift
 from arithloc.benchmark.validity.findings import Findings
 from arithloc.benchmark.validity.grids import BASE, EFFORT, METHODS, STRESS, VARIED
+from arithloc.benchmark.validity.markdown import NONE, estimate, spread, table
+from arithloc.benchmark.validity.page_pretrained import pretrained_section
 from arithloc.benchmark.validity.submissions import FEW_PAIRS, SEEDS, Submitted
 
-NONE = "-"
 LEVEL = 0.05
 WEAK = 0.5
 """Rank correlation under which the order of a score has little to do with the truth."""
@@ -33,6 +33,7 @@ def page(findings: Findings) -> str:
         _halves(findings),
         _shifts("Other ablations", "ablation", findings.ablations),
         _shifts("Other counterfactuals", "pairs", findings.kinds),
+        *(pretrained_section(one) for one in findings.pretrained),
         _power(findings),
         _tests(),
         _weaknesses(findings),
@@ -51,7 +52,7 @@ and {EFFORT.n_evaluation} test pairs, {EFFORT.n_draws} bootstrap draws. Brackets
 
 def _truth(findings: Findings) -> str:
     rows = [
-        [one.score, one.tier, _estimate(one.spearman), _estimate(one.kendall), _estimate(one.alike)]
+        [one.score, one.tier, estimate(one.spearman), estimate(one.kendall), estimate(one.alike)]
         for one in findings.truth
     ]
     tied = sum(one.passes for one in findings.methods if one.granularity == "node" and one.title != ORACLE)
@@ -62,18 +63,18 @@ random one is in). 1: the same order; 0: none. *Ordered alike*: of the pairs of 
 orders the same way (0.5 by chance). AUROC is at its ceiling for {tied} methods on nodes; it does not order these, the score does, by which of the proven parts come
 first. So the correlations cannot reach 1, and the last column is the one that says whether the score prefers methods that find the circuit.
 
-{_table(("score", "circuits", "Spearman", "Kendall tau-b", "ordered alike"), rows)}
+{table(("score", "circuits", "Spearman", "Kendall tau-b", "ordered alike"), rows)}
 """
 
 
 def _methods(findings: Findings) -> str:
     rows = [
-        [one.granularity, one.title, _estimate(one.auroc), _estimate(one.area), "yes" if one.passes else "no"]
+        [one.granularity, one.title, estimate(one.auroc), estimate(one.area), "yes" if one.passes else "no"]
         for one in findings.methods
     ]
     return f"""Means over the undisturbed circuits. The gate is a mean AUROC of {GATE}: what does not pass it misses parts of circuits that were built by hand.
 
-{_table(("components", "method", "AUROC", "faithfulness area", "passes"), rows)}
+{table(("components", "method", "AUROC", "faithfulness area", "passes"), rows)}
 """
 
 
@@ -86,11 +87,11 @@ def _submissions(findings: Findings) -> str:
         areas = [one.area.value for one in listed if one.area.value is not None]
         own = [one.area_on_discovery for one in listed if one.area_on_discovery is not None]
         aurocs = [one.auroc for one in listed if one.auroc is not None]
-        rows.append([name, _range(areas), _range(aurocs), _range(own) if own else NONE])
+        rows.append([name, spread(areas), spread(aurocs), spread(own) if own else NONE])
     null = [cell.summary.scores["faithfulness_area"] for cell in findings.null]
     zero = sum(area.low is not None and area.low <= 0 for area in null)
     values = [area.value for area in null if area.value is not None]
-    rows.insert(0, ["random scores (all circuits)", _range(values), _range(_aurocs(findings)), NONE])
+    rows.insert(0, ["random scores (all circuits)", spread(values), spread(_aurocs(findings)), NONE])
     proven = findings.proven
     above = sum(one.f >= 0.95 for one in proven)
     large = sum(one.size > HI for one in proven)
@@ -99,11 +100,11 @@ def _submissions(findings: Findings) -> str:
 Faithfulness area and AUROC: mean over the undisturbed circuits, lowest and highest in brackets; random ones are drawn {SEEDS} times. *Tuned*: parts are
 ordered by backward elimination of all components on the discovery pairs; the last column is the area on the very pairs that it was tuned to.
 
-{_table(("submission", "faithfulness area", "AUROC", "area on its own pairs"), rows)}
+{table(("submission", "faithfulness area", "AUROC", "area on its own pairs"), rows)}
 
-The interval of the random row contains 0 on {zero} of {len(null)} circuits: with 10 to 20 components a random prefix holds the circuit before half of the
-model is kept. The proven circuit, and nothing else, recovers f = {_range([one.f for one in proven], 3)} at sizes of {_range([one.size for one in proven], 3)};
-f is at least 0.95 on {above} of {len(proven)} circuits. The circuit is larger than {HI}, where the area ends, on {large} of them. The area of the oracle row is {_range([one.area for one in proven])}: it is bounded by the
+A submission that recovers nothing, the proven circuit last, has 0. The interval of the random row contains 0 on {zero} of {len(null)} circuits: with 10 to 20
+components a random prefix holds the circuit before half of the model is kept. The proven circuit, and nothing else, recovers f = {spread([one.f for one in proven], 3)} at sizes of {spread([one.size for one in proven], 3)};
+f is at least 0.95 on {above} of {len(proven)} circuits. The circuit is larger than {HI}, where the area ends, on {large} of them. The area of the oracle row is {spread([one.area for one in proven])}: it is bounded by the
 size of the circuit, not by 1. No area can exceed 1, since g(f) <= 1; a circuit with f = 3 counts like one with f = -1.
 """
 
@@ -122,7 +123,7 @@ def _halves(findings: Findings) -> str:
 
 {splits} random splits of the test clusters in halves: Kendall tau-b between the two orders of the methods, and how often the same method is first.
 
-{_table(("question", "methods", "tau-b", "same first"), rows)}
+{table(("question", "methods", "tau-b", "same first"), rows)}
 """
 
 
@@ -130,9 +131,9 @@ def _shifts(title: str, what: str, shifts: Mapping[str, Sequence[Shift]]) -> str
     rows = [
         [
             name,
-            _range([one.agreement.spearman for one in listed if one.agreement.spearman is not None]),
-            _range([one.agreement.kendall for one in listed if one.agreement.kendall is not None]),
-            _range([one.mean_spread for one in listed]),
+            spread([one.agreement.spearman for one in listed if one.agreement.spearman is not None]),
+            spread([one.agreement.kendall for one in listed if one.agreement.kendall is not None]),
+            spread([one.mean_spread for one in listed]),
         ]
         for name, listed in sorted(shifts.items())
     ]
@@ -141,7 +142,7 @@ def _shifts(title: str, what: str, shifts: Mapping[str, Sequence[Shift]]) -> str
 Areas of the same methods on {" and ".join(f"`{model}`" for model in VARIED)}, against those with `counterfactual` ablation of `operands` pairs: agreement of the orders,
 and by how much the area of one method changes on average.
 
-{_table((what, "Spearman", "Kendall tau-b", "change of area"), rows)}
+{table((what, "Spearman", "Kendall tau-b", "change of area"), rows)}
 """
 
 
@@ -159,7 +160,7 @@ Share of all pairs of methods that the joint rank intervals separate; share that
 separate with a chance of 80 %, if the differences are what they seem; and the median number of clusters that the pairs still open would need. Pairs with equal
 scores need infinitely many and are not in the median.
 
-{_table(columns, rows)}
+{table(columns, rows)}
 """
 
 
@@ -182,11 +183,11 @@ def _tests() -> str:
 Exact, from the binomial distribution, at level 0.05. Equivalence: the circuit wins in a share pi of the clusters; at pi = 0.6, the edge of equivalence, the first
 column must not exceed 0.05, and the test for a difference must not either.
 
-{_table(("clusters", "TOST error, pi 0.6", "TOST power, pi 0.5", "T-equiv error, pi 0.6", "T-equiv power, pi 0.75"), rows)}
+{table(("clusters", "TOST error, pi 0.6", "TOST power, pi 0.5", "T-equiv error, pi 0.6", "T-equiv power, pi 0.75"), rows)}
 
 Random circuits: the circuit beats a share q of all random circuits; at q = 0.9 the column is the error, beyond it the power.
 
-{_table(("random circuits", "q 0.9", "q 0.95", "q 0.99", "q 1"), shown)}
+{table(("random circuits", "q 0.9", "q 0.95", "q 0.99", "q 1"), shown)}
 
 Coverage of the intervals, measured by simulation: [results/coverage.md](results/coverage.md).
 """
@@ -207,7 +208,7 @@ def _weaknesses(findings: Findings) -> str:
 - The circuits are compiled: exact, small (10 to 20 heads and MLPs) and free of the redundancy of learned ones. Agreement here is needed, not enough.
 {_weak_scores(findings)}- The proven circuit has an area of {_mean_area(unordered)} when its parts come in arbitrary order, {np.mean(oracle):.2f} in the order that recovers most first. So a
   method gains as much by ordering the parts it found as others lose by missing one, and areas of methods with equal AUROC differ.
-- With so few components neither is the null 0 nor the best area 1; both depend on the model, so areas do not compare across models.
+- With so few components neither is the random row 0 nor the best area 1; both depend on the model, so areas do not compare across models.
 - A submission that knows nothing but the order of the layers has an area of {_mean_area(late)}. An area says how small a sufficient set was found, not that it was
   found for a reason; look at the null row of the same model.
 - Backward elimination on the discovery pairs, which asks for nothing but the score, has {_mean_area(tuned)} where the ordered proven circuit has
@@ -216,7 +217,7 @@ def _weaknesses(findings: Findings) -> str:
 - Methods are not independent of each other: many are first-order estimates of the same effect, so rank correlations over methods rest on fewer than they count.
 - Intervals cover the choice of test pairs. Discovery pairs and seeds vary too: `bench audit-circuit` measures that for one cell.
 - Ties and near ties are common at {EFFORT.n_evaluation} pairs.{open_pairs} Read ranks with their intervals.
-{_without_pretrained(findings)}- Means over {len(BASE)} and {len(STRESS)} circuits have intervals from so few resampling units that they are too short.
+{_few_pretrained(findings)}- Means over {len(BASE)} and {len(STRESS)} circuits have intervals from so few resampling units that they are too short.
 """
 
 
@@ -235,13 +236,12 @@ def _weak_scores(findings: Findings) -> str:
     )
 
 
-def _without_pretrained(findings: Findings) -> str:
-    if any(not one.name.startswith("toy-") for one in findings.questions):
-        return ""
-    return (
-        "- No pretrained model is in the database that this page was made from: what it says about stability and power "
-        "holds for toys.\n"
-    )
+def _few_pretrained(findings: Findings) -> str:
+    if findings.pretrained:
+        return (
+            "- One pretrained model and one question stand for all of them in what is said about pretrained models.\n"
+        )
+    return "- No pretrained model was measured (`--model`, `--task`): what this page says about stability and power holds for toys.\n"
 
 
 def _named(findings: Findings, name: str) -> list[Submitted]:
@@ -251,23 +251,3 @@ def _named(findings: Findings, name: str) -> list[Submitted]:
 def _mean_area(listed: Sequence[Submitted]) -> str:
     areas = [one.area.value for one in listed if one.area.value is not None]
     return f"{np.mean(areas):.2f}" if areas else NONE
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
-    return "\n".join(lines)
-
-
-def _estimate(found: Estimate | None) -> str:
-    if found is None or found.value is None:
-        return NONE
-    if found.low is None or found.high is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _range(values: Sequence[float], digits: int = 2) -> str:
-    """Mean, lowest and highest."""
-    if not values:
-        return NONE
-    return f"{np.mean(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"

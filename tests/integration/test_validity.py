@@ -19,7 +19,7 @@ def small(monkeypatch):
     for module, names in (
         (grids, {"PARTS": parts}),
         (cells, {"METHODS": methods, "EFFORT": effort}),
-        (findings, {"BASE": base, "STRESS": (), "VARIED": ()}),
+        (findings, {"BASE": base, "STRESS": (), "VARIED": (), "METHODS": methods}),
         (page, {"BASE": base, "STRESS": (), "VARIED": base}),
         (submissions, {"SEEDS": 1}),
     ):
@@ -29,15 +29,19 @@ def small(monkeypatch):
 
 def test_validity(small, tmp_path, capsys):
     out, db = tmp_path / "validity.md", tmp_path / "validity.db"
-    arguments = ["validity", str(out), "--db", str(db)]
+    arguments = ["validity", str(out), "--db", str(db), "--model", "toy-a-base-2", "--task", "toy-arith"]
+    assert guarded(command, [*arguments[:-2]]) == 2
+    assert "--model and --task together" in capsys.readouterr().err
     assert guarded(command, arguments) == 0
-    assert capsys.readouterr().err.count(": ok (") == 3
+    # the grid; on the model taken as unknown the usual cells, two ablations and a kind: resample needs more pairs than these
+    assert capsys.readouterr().err.count(": ok (") == 3 + 3 * 4
     text = out.read_text()
     with Repository.open(db, read_only=True) as repository:
-        by_method = {cell.method: cell for cell in repository.cells()}
+        by_method = {cell.method: cell for cell in repository.cells() if cell.model == "toy-a-base-1"}
     area = by_method["mediation"].scores["faithfulness_area"].value
     assert f"| node | mediation | 1.00 | {area:.2f} | yes |" in text
-    rows = {line.split("|")[1].strip(): line.split("|") for line in text.splitlines() if line.startswith("|")}
+    toys, section = text.split("## On a pretrained model: `toy-a-base-2`")
+    rows = {line.split("|")[1].strip(): line.split("|") for line in toys.splitlines() if line.startswith("|")}
 
     def mean(name, column):
         return float(rows[name][column].split("[")[0])
@@ -49,6 +53,8 @@ def test_validity(small, tmp_path, capsys):
     assert mean("all scores equal", 3) == 0.5
     assert all(mean(name, 2) < 1 for name in rows if name.startswith(("tuned", "late", "all", "circuit")))
     assert mean("tuned to 4 pairs", 4) >= 0
+    assert "| the found circuit last | 0.00" in section and "| single_operand pairs |" in section
+    assert all(f"| {name} ablation |" in section for name in ("mean", "zero"))
 
 
 def test_stored_cells_are_not_run_again(small, tmp_path, capsys, monkeypatch):

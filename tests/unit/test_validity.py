@@ -14,8 +14,10 @@ from arithloc.benchmark.storage.records import ScoreRecord, Status
 from arithloc.benchmark.validity.agreement import agreement, halves, separation, shift, with_truth
 from arithloc.benchmark.validity.cells import Measured
 from arithloc.benchmark.validity.findings import Findings, MethodTruth, Proven, Question, TierAgreement
-from arithloc.benchmark.validity.grids import BASE, PARTS, STRESS, VARIED
+from arithloc.benchmark.validity.grids import BASE, PARTS, STRESS, VARIED, Pretrained
 from arithloc.benchmark.validity.page import page
+from arithloc.benchmark.validity.page_pretrained import pretrained_section
+from arithloc.benchmark.validity.pretrained import OnPretrained
 from arithloc.benchmark.validity.submissions import Submitted
 
 SIZES = np.array([0.01, 0.1])
@@ -120,15 +122,47 @@ def test_the_page_holds_the_numbers_that_were_found():
         ablations={"zero": (shift([cell("a", 0.2), cell("b", 0.6)], [cell("a", 0.3), cell("b", 0.7)]),)},
         kinds={},
         submitted=tuple(Submitted(n, "toy-a-base-1", ScoreRecord("area", 0.3125, 0.2, 0.4), 0.875, 0.5) for n in names),
+        pretrained=(),
     )
     text = page(findings)
     assert "| cmd | base, nodes | 0.62 [0.50, 0.75] | - | 0.62 [0.50, 0.75] |" in text
     assert "| node | mediation | 0.62 [0.50, 0.75] | 0.62 [0.50, 0.75] | no |" in text
     assert "| tuned to 4 pairs | 0.31 [0.31, 0.31] | 0.88 [0.88, 0.88] | 0.50 [0.50, 0.50] |" in text
     assert "f is at least 0.95 on 1 of 2 circuits" in text and "contains 0 on 0 of 1" in text
+    assert "No pretrained model was measured" in text
     assert "| zero | 1.00" in text and "nan" not in text
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     tables = re.split(r"\n(?!\|)", text)
     assert widths and all(
         len({line.count("|") for line in t.splitlines() if line.startswith("|")}) <= 1 for t in tables
     )
+
+
+def test_the_section_on_a_pretrained_model_holds_what_was_found():
+    cells = (cell("random", 0.01), cell("mediation", 0.8, sparsity=0.2), cell("new", 0.5))
+    found = OnPretrained(
+        case=Pretrained("small", "addition[shots=1]"),
+        cells=cells,
+        size=0.125,
+        submitted=(
+            Submitted("late layers first", "small", ScoreRecord("area", 0.25, 0.125, 0.5), None),
+            *(Submitted("shuffled scores", "small", ScoreRecord("area", v, 0.0, 1.0), None) for v in (0.25, 0.5)),
+        ),
+        ablations={"zero": shift(cells, cells[::-1])},
+        kinds={},
+    )
+    text = pretrained_section(found)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    assert [row.split("|")[1].strip() for row in rows[1:4]] == ["mediation", "new", "random"]  # best first
+    assert "recovers 90 %, 12.5% of the model" in text and "40 test pairs with 40 operand pairs" in text
+    assert "| late layers first | 0.25 [0.12, 0.50] |" in text
+    assert "| shuffled scores | 0.38 [0.25, 0.50] (2 draws) |" in text
+    assert "| zero ablation | 1.00 | 1.00 | 0.00 |" in text and "row does not contain 0" in text
+    first = Pretrained("small", "addition[shots=1]").parts
+    assert {ablation.value for part in first for ablation in part.ablations} == {
+        "counterfactual",
+        "mean",
+        "zero",
+        "resample",
+    }
+    assert dict(first[2].tasks[0].options) == {"shots": "1", "kind": "single_operand"}
