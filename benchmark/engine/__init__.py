@@ -1,6 +1,7 @@
 """Operations on a subject model's internals: the only place with hooks."""
 
 from arithloc.benchmark.engine.activations import Capture
+from arithloc.benchmark.engine.attention import Cut, attention_cuts, attention_to, attention_weights, sources_of
 from arithloc.benchmark.engine.attention_effects import attention_effects, query_key_edges
 from arithloc.benchmark.engine.batching import Batcher
 from arithloc.benchmark.engine.capture import capture
@@ -33,6 +34,7 @@ __all__ = [
     "METRICS",
     "Batcher",
     "Capture",
+    "Cut",
     "Donor",
     "FrozenLens",
     "Given",
@@ -45,7 +47,10 @@ __all__ = [
     "Run",
     "Site",
     "SiteKind",
+    "attention_cuts",
     "attention_effects",
+    "attention_to",
+    "attention_weights",
     "capture",
     "circuit_forward",
     "direct_effect",
@@ -58,5 +63,6 @@ __all__ = [
     "relevance_rules",
     "site_effects",
     "sites_of",
+    "sources_of",
     "sweep",
 ]

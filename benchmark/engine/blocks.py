@@ -86,7 +86,7 @@ class Blocks:
             **call.constants,
             **{name: _side_by_side(value, rows) for name, value in call.positions.items()},
             "attention_mask": self._mask(call, rows, normed.dtype),
-            call.cache_name: _Continued(self.base, layer),
+            call.cache_name: self._cache(layer),
         }
         handle = None if edit is None else hook(self.model, Site(SiteKind.HEAD, layer), edit)
         try:
@@ -123,6 +123,10 @@ class Blocks:
         layers = self.model.shape.n_layers
         meter.count(rows=rows, half_blocks=1, positions=positions, n_layers=layers, length=self.length)
 
+    def _cache(self, layer: int) -> "Continued":
+        """The key/value cache that a block's attention is called with."""
+        return Continued(self.base, layer)
+
     def _mask(self, call: AttentionCall, rows: int, dtype: torch.dtype) -> Tensor:
         """Additive mask (1, 1, row * pos, prefix + row * pos); kept while the number of rows stays the same."""
         if rows != self._rows:
@@ -140,7 +144,7 @@ def _side_by_side(value: Any, rows: int) -> Any:
     return value.repeat(1, rows, *[1] * (value.ndim - 2))
 
 
-class _Continued:
+class Continued:
     """The key/value cache of one attention call: the base run's tokens before the packed rows, then their own."""
 
     def __init__(self, base: BaseRun, layer: int) -> None:
