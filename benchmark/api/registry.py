@@ -1,4 +1,4 @@
-"""Registries of methods, tasks and models: entry points of installed distributions, and classes named by path.
+"""Registries of methods, tasks, models and analyses: entry points of installed distributions, and classes named by path.
 
 Built-ins come in through the same entry points as everybody else's. A plugin that cannot be imported is kept as a
 `BrokenPlugin` under its name and never stops the others. `ARITHLOC_PLUGINS` (comma-separated distribution names)
@@ -146,6 +146,7 @@ class Registry:
 methods = Registry("arithloc.methods", "method")
 tasks = Registry("arithloc.tasks", "task")
 model_families = Registry("arithloc.models", "model family")
+analyses = Registry("arithloc.analyses", "analysis")
 
 
 def model_sources() -> dict[str, ModelSource]:

@@ -11,9 +11,9 @@ from rich.markup import escape
 from arithloc.benchmark.api.errors import UsageError
 from arithloc.benchmark.api.options import recorded
 from arithloc.benchmark.api.registry import tasks
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.cli.table import KEY_DIGITS, plain_table
 from arithloc.benchmark.runner.choices import option_text
-from arithloc.benchmark.runner.pairs import MIN_CORRECT
 from arithloc.benchmark.storage.accuracy import AccuracyRecord, Part, StoredAccuracy
 
 ACCURACY_SCHEMA = 1

@@ -7,6 +7,7 @@ import typer.main
 
 from arithloc.benchmark.cli import (
     accuracy,
+    analyze,
     audit,
     audit_circuit,
     board,
@@ -38,6 +39,7 @@ app.command("compare")(compare.compare_entries)
 app.command("audit")(audit.audit)
 app.command("audit-circuit")(audit_circuit.audit_circuit)
 app.command("accuracy")(accuracy.accuracy)
+app.command("analyze")(analyze.analyze)
 app.command("validity")(validity.validity)
 app.command("leaderboard")(board.leaderboard)
 app.command("export")(export.export)

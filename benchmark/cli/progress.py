@@ -1,6 +1,6 @@
 """Progress of a run on stderr: a bar with time left on a terminal, one line per finished cell elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -63,6 +63,35 @@ def counting(what: str) -> Iterator[StepProgress]:
             progress.update(bar, completed=done, total=total)
 
         yield step
+
+
+@contextmanager
+def phases(console: Console) -> Iterator[Callable[[str], StepProgress]]:
+    """Steps of unknown number, each counted on its own: a bar on a terminal, a line for each elsewhere.
+
+    What is yielded names the step that begins and gives its progress.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+
+        def begin(what: str) -> StepProgress:
+            progress.reset(bar, total=None, description=escape(what))
+            if not console.is_terminal:
+                console.print(what, markup=False, soft_wrap=True)
+
+            def step(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            return step
+
+        yield begin
 
 
 class LineDisplay:

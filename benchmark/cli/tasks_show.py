@@ -11,8 +11,8 @@ from rich.table import Table
 
 from arithloc.benchmark.api import SHOT, PromptPair
 from arithloc.benchmark.api.errors import ModelError
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.cli.table import plain_table
-from arithloc.benchmark.runner.pairs import MIN_CORRECT
 from arithloc.benchmark.taskdata.drawing import Draw
 from arithloc.benchmark.taskdata.rows import row_of
 

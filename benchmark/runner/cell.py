@@ -16,12 +16,13 @@ from arithloc.benchmark import engine
 from arithloc.benchmark.api import ArithlocError, BadScores, ComponentSpace, Problem, Scores
 from arithloc.benchmark.api.errors import MethodCrashed, MethodError, quoted
 from arithloc.benchmark.api.registry import methods, one_line
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.engine.batching import is_out_of_memory
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.choices import instantiate
 from arithloc.benchmark.runner.job import Job
 from arithloc.benchmark.runner.oracle import oracle_scores
-from arithloc.benchmark.runner.pairs import MIN_CORRECT, PairSet
+from arithloc.benchmark.runner.pairs import PairSet
 from arithloc.benchmark.runner.process_state import process_state_kept
 from arithloc.benchmark.runner.refusal import CannotScore
 from arithloc.benchmark.runner.scoring import score

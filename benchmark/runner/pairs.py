@@ -9,11 +9,9 @@ from numpy import ndarray
 
 from arithloc.benchmark import engine
 from arithloc.benchmark.api import Progress, PromptPair
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.storage.records import DatasetRecord
-
-MIN_CORRECT = 0.75
-"""Share of pairs that a model must answer correctly for its circuit to be worth asking for."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ class PairSet:
 
 def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet:
     """Keeps the pairs whose clean prompt the model answers: the answer token leads among the candidates."""
-    both = [*pairs.discovery, *pairs.evaluation]
-    right = engine.read(model, both, progress=progress).metric("accuracy_candidates") > 0.5
+    right = answered_right(model, [*pairs.discovery, *pairs.evaluation], progress)
     in_discovery, in_evaluation = np.split(right, [len(pairs.discovery)])
     return replace(
         pairs,
@@ -90,6 +87,11 @@ def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet
         discovery_drawn=pairs.discovery,
         evaluation_drawn=pairs.evaluation,
     )
+
+
+def answered_right(model: SubjectModel, pairs: Sequence[PromptPair], progress: Progress) -> Bool[ndarray, " pair"]:
+    """Which clean prompts the model answers: the answer token leads among the pair's candidates."""
+    return np.asarray(engine.read(model, pairs, progress=progress).metric("accuracy_candidates") > 0.5)
 
 
 def _where(pairs: Sequence[PromptPair], mask: Bool[ndarray, " pair"]) -> tuple[PromptPair, ...]:

@@ -11,7 +11,7 @@ import arithloc.benchmark
 from arithloc.benchmark.api.registry import OWN
 from arithloc.benchmark.storage.records import Environment
 
-_PLUGIN_GROUPS = ("arithloc.methods", "arithloc.tasks", "arithloc.models")
+_PLUGIN_GROUPS = ("arithloc.methods", "arithloc.tasks", "arithloc.models", "arithloc.analyses")
 
 
 def environment() -> Environment:

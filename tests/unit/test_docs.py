@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from arithloc.benchmark.api.registry import model_sources
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.engine.readings import METRICS
 from arithloc.benchmark.metrics import bootstrap, faithfulness, prefixes, sparsity
 from arithloc.benchmark.metrics.cell import Curves, score_cell
@@ -15,7 +16,6 @@ from arithloc.benchmark.metrics.prefixes import Circuits
 from arithloc.benchmark.metrics.readout import Readout
 from arithloc.benchmark.metrics.truth import Truth, truth_estimates
 from arithloc.benchmark.metrics.truth_document import TruthDocument
-from arithloc.benchmark.runner.pairs import MIN_CORRECT
 from arithloc.benchmark.storage.export import Format
 from arithloc.benchmark.storage.records import Status
 from arithloc.tasks.frames import ALIASES, FRAMES
