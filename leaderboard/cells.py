@@ -261,6 +261,7 @@ def provenance(results: Repository, key: str) -> dict[str, dict[str, str]]:
             "task": f"version {row['version']}, options {row['options_json']}",
             "discovery": data.get(row["discovery_hash"], row["discovery_hash"]),
             "evaluation": data.get(row["evaluation_hash"], row["evaluation_hash"]),
+            **_kinds(json.loads(row["options_json"]), json.loads(row["spec_json"])),
             "seed": str(row["seed"]),
             "metric": row["metric"],
         },
@@ -283,6 +284,19 @@ def provenance(results: Repository, key: str) -> dict[str, dict[str, str]]:
     }
 
 
+def _kinds(options: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
+    """Counterfactual kinds of both splits, where the task has kinds."""
+    if "kind" not in options:
+        return {}
+    own = str(options["kind"])
+    return {"counterfactuals": f"{_discovery_kind(spec).get('discovery_kind', own)} (discovery), {own} (test)"}
+
+
+def _discovery_kind(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The discovery kind as a task's option, empty where it is that of the test pairs."""
+    return {name: spec[name] for name in ("discovery_kind",) if name in spec}
+
+
 def command(results: Repository, key: str, argument: str) -> str:
     """The command that runs one cell again; `bench show` has it with every number of pairs and draws.
 
@@ -294,7 +308,7 @@ def command(results: Repository, key: str, argument: str) -> str:
     c, t, part = schema.cell.c, schema.task.c, schema.suite_cell.c
     query = (
         select(
-            c.granularity, c.ablation, c.seed, c.dtype, c.question, c.n_evaluation, t.name, t.options_json,
+            c.granularity, c.ablation, c.seed, c.dtype, c.question, c.n_evaluation, c.spec_json, t.name, t.options_json,
             schema.model.c.name.label("model"),
         )
         .join_from(schema.cell, schema.task)
@@ -313,7 +327,7 @@ def command(results: Repository, key: str, argument: str) -> str:
     words = {
         **({"limit": str(row.n_evaluation)} if suite is None else {"suite": suite}),
         "method": argument,
-        "task": with_options(row.name, json.loads(row.options_json)),
+        "task": with_options(row.name, json.loads(row.options_json) | _discovery_kind(json.loads(row.spec_json))),
         "model": row.model,
         "granularity": row.granularity,
         "ablation": row.ablation,

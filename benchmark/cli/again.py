@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from arithloc.benchmark.runner.choices import option_text
+from arithloc.benchmark.runner.discovery import DISCOVERY_KIND
 from arithloc.benchmark.runner.job import Effort
 from arithloc.benchmark.runner.suites import QUICK, SUITES
 
@@ -14,13 +15,19 @@ def evaluating_command(spec: Mapping[str, Any]) -> str:
 
     A method from a file has no path in its key; its place in the command is marked for the reader to fill in.
     """
-    method, task = spec["method"], spec["task"]
+    method = spec["method"]
     parts = ["bench", "evaluate", *_effort(spec)]
     name = f"<file>.py:<class of {method['name']}>" if method["distribution"] == "local" else method["name"]
-    parts += ["--method", name + option_text(method["options"]), "--task", task["name"] + option_text(task["options"])]
+    parts += ["--method", name + option_text(method["options"]), "--task", task_text(spec)]
     parts += ["--model", spec["model"]["name"], "--granularity", spec["granularity"], "--ablation", spec["ablation"]]
     parts += ["--seed", str(spec["seed"]), "--dtype", spec["dtype"]]
     return shlex.join(parts)
+
+
+def task_text(spec: Mapping[str, Any]) -> str:
+    """The task of a cell with its options, and the discovery kind where it is another one than the task's own."""
+    own = {name: spec[name] for name in (DISCOVERY_KIND,) if name in spec}
+    return str(spec["task"]["name"]) + option_text({**spec["task"]["options"], **own})
 
 
 def _effort(spec: Mapping[str, Any]) -> list[str]:

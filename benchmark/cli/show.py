@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import select
 
-from arithloc.benchmark.cli.again import evaluating_command
+from arithloc.benchmark.cli.again import evaluating_command, task_text
 from arithloc.benchmark.cli.table import KEY_DIGITS, MISSING, number, plain_table, with_interval
 from arithloc.benchmark.cli.tests_table import print_tests, tests_document
-from arithloc.benchmark.runner.choices import option_text
+from arithloc.benchmark.runner.discovery import DISCOVERY_KIND, KIND
 from arithloc.benchmark.storage import DEFAULT_DB, schema
 from arithloc.benchmark.storage.circuit_tests import CircuitTests, circuit_tests
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary, CellView
@@ -120,7 +120,7 @@ def _print_cell(
 ) -> None:
     cell = view.cell
     error = ": ".join(part for part in (cell["status"], cell["error_type"], cell["error_message"]) if part)
-    task = view.task["name"] + option_text(view.task["options"])
+    task = task_text(cell["spec"])
     _fields(
         out,
         {
@@ -128,6 +128,7 @@ def _print_cell(
             "cell": f"{view.entry['title']} on {task}, {view.model['name']}, {cell['granularity']}, {cell['ablation']}",
             "status": error,
             "note": cell["note"],
+            "data": _kinds(cell["spec"]),
             "numerics": f"{cell['dtype']}, attention {cell['attention']}, seed {cell['seed']}",
             "log": log,
         },
@@ -181,6 +182,12 @@ def _print_curve(curve: Sequence[Mapping[str, Any]], out: Console) -> None:
         others = [MISSING if point[name] is None else f"{point[name]:.3f}" for name in ("accuracy", "kl")]
         table.add_row(str(point["n_components"]), f"{point['size']:.4f}", f"{f} [{low}, {high}]", *others)
     _section("circuits", table, out)
+
+
+def _kinds(spec: Mapping[str, Any]) -> str:
+    """Counterfactual kinds of both splits, where the task has kinds."""
+    own = spec["task"]["options"].get(KIND)
+    return f"kind {spec.get(DISCOVERY_KIND, own)} for discovery, {own} for the scores" if own else ""
 
 
 def _section(title: str, table: Table, out: Console) -> None:

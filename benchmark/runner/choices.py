@@ -12,7 +12,9 @@ from arithloc.benchmark.api import Granularity, MethodInfo, TaskInfo
 from arithloc.benchmark.api.errors import ArithlocError, BadOption, UnknownName, UsageError, quoted
 from arithloc.benchmark.api.options import Reference, build, recorded
 from arithloc.benchmark.api.registry import OWN, Plugin, Registry, methods, one_line, tasks
+from arithloc.benchmark.api.vocabulary import Split
 from arithloc.benchmark.runner import oracle_identity
+from arithloc.benchmark.runner.discovery import check_has_kind, divided, for_split, with_discovery_kind
 from arithloc.benchmark.runner.job import reference_from_json, reference_to_json
 from arithloc.benchmark.runner.suites import ORACLE
 from arithloc.benchmark.storage.records import MethodRecord, TaskRecord
@@ -41,12 +43,14 @@ class TaskChoice:
     """A task with its options.
 
     Attributes:
-        reference: how a worker finds it again.
-        record: its identity.
+        reference: how a worker finds it again; names the discovery kind where it is another one than the task's own.
+        record: its identity, that of the test pairs.
+        discovery_kind: counterfactual kind of the discovery pairs, empty where it is that of the test pairs.
     """
 
     reference: Reference
     record: TaskRecord
+    discovery_kind: str = ""
 
 
 def instantiate(registry: Registry, reference: Reference) -> tuple[Plugin, Any]:
@@ -101,10 +105,15 @@ def choose_task(reference: Reference) -> TaskChoice:
     """Resolves a task reference.
 
     Raises:
-        UsageError: see `instantiate`; also a class without `info` or `pairs`.
+        UsageError: see `instantiate`; also a class without `info` or `pairs`, or a discovery kind that it does not have.
     """
-    plugin, instance = instantiate(tasks, reference)
-    info = _info(instance, reference, TaskInfo, "pairs")
+    plain, kind = divided(reference)
+    plugin, instance = instantiate(tasks, plain)
+    info = _info(instance, plain, TaskInfo, "pairs")
+    if kind:
+        check_has_kind(instance, plain.name)
+        _, other = instantiate(tasks, for_split(reference, Split.DISCOVERY))
+        kind = "" if recorded(other) == recorded(instance) else kind
     record = TaskRecord(
         name=_public_name(plugin, info.name),
         version=info.version,
@@ -115,7 +124,7 @@ def choose_task(reference: Reference) -> TaskChoice:
         control_for=info.control_for,
         summary=info.summary,
     )
-    return TaskChoice(_located(reference), record)
+    return TaskChoice(_located(with_discovery_kind(plain, kind)), record, kind)
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -207,7 +216,11 @@ def choices_to_json(choices: Choices) -> dict[str, Any]:
             for choice in choices.methods
         ],
         "tasks": [
-            {"reference": reference_to_json(choice.reference), "record": asdict(choice.record)}
+            {
+                "reference": reference_to_json(choice.reference),
+                "record": asdict(choice.record),
+                "discovery_kind": choice.discovery_kind,
+            }
             for choice in choices.tasks
         ],
     }
@@ -223,7 +236,8 @@ def choices_from_json(value: dict[str, Any]) -> Choices:
     return Choices(
         tuple(found),
         tuple(
-            TaskChoice(reference_from_json(item["reference"]), TaskRecord(**item["record"])) for item in value["tasks"]
+            TaskChoice(reference_from_json(item["reference"]), TaskRecord(**item["record"]), item["discovery_kind"])
+            for item in value["tasks"]
         ),
     )
 

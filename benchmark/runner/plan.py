@@ -163,6 +163,7 @@ def _cell(
         n_sizes=grid.effort.n_sizes,
         engine_version=survey.engine_version,
         scoring_version=SCORING_VERSION,
+        discovery_kind=task.discovery_kind,
     )
     job = Job(
         key=cell_key(spec),

@@ -14,6 +14,7 @@ from arithloc.benchmark.metrics.faithfulness import bounded
 from arithloc.benchmark.metrics.prefixes import Circuits
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.choices import option_text
+from arithloc.benchmark.runner.discovery import DISCOVERY_KIND, with_discovery_kind
 from arithloc.benchmark.runner.job import Effort, Job
 from arithloc.benchmark.runner.workbench import model_record
 from arithloc.benchmark.storage.queries import CellView
@@ -42,7 +43,7 @@ def job_of(view: CellView, model: str = "") -> Job:
     return Job(
         key=cell["key"],
         method=_reference(spec["method"]),
-        task=_reference(spec["task"]),
+        task=with_discovery_kind(_reference(spec["task"]), spec.get(DISCOVERY_KIND, "")),
         model=model or spec["model"]["name"],
         dtype=spec["dtype"],
         granularity=Granularity(spec["granularity"]),

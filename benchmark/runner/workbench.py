@@ -17,6 +17,7 @@ from arithloc.benchmark.engine.batching import is_out_of_memory, release_memory
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.cell import run_cell
 from arithloc.benchmark.runner.choices import instantiate
+from arithloc.benchmark.runner.discovery import for_split
 from arithloc.benchmark.runner.integrity import Fingerprint
 from arithloc.benchmark.runner.job import Job, SurveyRequest
 from arithloc.benchmark.runner.outcome import Failure
@@ -128,9 +129,9 @@ class Workbench:
     def _pair_set(self, model: SubjectModel, reference: Reference, n_discovery: int, n_evaluation: int) -> PairSet:
         key = (reference, n_discovery, n_evaluation)
         if key not in self._pairs:
-            plugin, task = instantiate(tasks, reference)
             drawn: list[tuple[PromptPair, ...]] = []
             for split, n in ((Split.DISCOVERY, n_discovery), (Split.TEST, n_evaluation)):
+                plugin, task = instantiate(tasks, for_split(reference, split))
                 try:
                     drawn.append(tuple(task.pairs(model.tokenizer, split, n, DATA_SEED)))
                 except ArithlocError:
@@ -151,7 +152,7 @@ class Workbench:
             )
 
     def _correct(self, model: SubjectModel, job: Job, pairs: PairSet, phase: Phase) -> PairSet:
-        _, task = instantiate(tasks, job.task)
+        _, task = instantiate(tasks, for_split(job.task, Split.TEST))
         if not task.info.correct_only:
             return pairs
         key = (job.task, job.effort.n_discovery, job.effort.n_evaluation, "correct")

@@ -109,6 +109,7 @@ def _document(spec: CellSpec) -> dict[str, Any]:
         "n_sizes": spec.n_sizes,
         "engine_version": spec.engine_version,
         "scoring_version": spec.scoring_version,
+        **({"discovery_kind": spec.discovery_kind} if spec.discovery_kind else {}),
     }
 
 

@@ -115,7 +115,11 @@ class DatasetRecord:
 
 @dataclass(frozen=True)
 class CellSpec:
-    """Everything that determines a cell's result: the content of its key."""
+    """Everything that determines a cell's result: the content of its key.
+
+    `discovery_kind` is the counterfactual kind of the discovery pairs, empty where it is that of the test pairs, which is
+    an option of the task.
+    """
 
     method: MethodRecord
     task: TaskRecord
@@ -135,6 +139,7 @@ class CellSpec:
     n_sizes: int
     engine_version: int
     scoring_version: int
+    discovery_kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from arithloc.benchmark.api.errors import TaskError
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import one_line, tasks
 from arithloc.benchmark.runner.choices import choose_task, instantiate
+from arithloc.benchmark.runner.discovery import for_split
 from arithloc.benchmark.storage.records import TaskRecord
 from arithloc.benchmark.taskdata.private import PrivateSeed
 
@@ -100,6 +101,7 @@ def draw(reference: Reference, tokenizer: Any, split: Split, n: int, seed: int =
         UsageError: no such task or option.
         TaskError: the tokenizer cannot express the task, or the task itself failed.
     """
+    reference = for_split(reference, split)
     record = choose_task(reference).record
     plugin, task = instantiate(tasks, reference)
     found = _guarded(plugin.name, lambda: _Found.of(task, tokenizer, split, n, seed))
@@ -119,6 +121,7 @@ def draw_private(reference: Reference, tokenizer: Any, tokenizer_hash: str, n: i
         UsageError: no such task or option.
         TaskError: the tokenizer cannot express the task, or the task itself failed.
     """
+    reference = for_split(reference, Split.TEST)
     record = choose_task(reference).record
     plugin, task = instantiate(tasks, reference)
 

@@ -243,6 +243,20 @@ def test_a_model_that_cannot_do_the_task_is_refused_unless_forced(bench, clueles
         assert forced.evaluation.n_pairs == 8 and score(forced, "faithfulness_area").n_pairs == right.sum()
 
 
+def test_discovery_and_test_pairs_can_be_of_different_kinds(bench, folder):
+    bench._pairs.clear()
+    crossed = Reference.parse("toy-arith[discovery_kind=single_operand]")
+    result, cell, _ = run(bench, folder, plugin("Steady"), task=crossed)
+    pairs = bench._pairs[crossed, 6, 8]
+    assert {pair.kind for pair in pairs.discovery} == {"single_operand"}
+    assert {pair.kind for pair in pairs.evaluation} == {"operands"}
+    assert not {pair.cluster for pair in pairs.discovery} & {pair.cluster for pair in pairs.evaluation}
+    usual, usual_cell, _ = run(bench, folder, plugin("Steady"))
+    assert cell.spec.discovery_kind == "single_operand" and cell.spec.task == usual_cell.spec.task
+    assert result.evaluation == usual.evaluation and result.discovery.data_hash != usual.discovery.data_hash
+    assert score(result, "faithfulness_area").value == score(usual, "faithfulness_area").value  # Steady sees no pairs
+
+
 def test_a_task_that_draws_other_pairs_each_time_is_refused(bench, clueless):
     cell = plan(bench, clueless, plugin("Steady"), task=plugin("Fickle"))
     bench._pairs.clear()

@@ -111,6 +111,13 @@ def test_the_command_that_runs_a_cell_again_asks_for_the_same_cell():
     assert (given["--seed"], given["--dtype"]) == ("2", "float32") and "--limit" not in given
 
 
+def test_the_command_names_the_discovery_kind_only_where_it_is_another_one():
+    assert "discovery_kind" not in evaluating_command(spec())
+    words = shlex.split(evaluating_command(spec(discovery_kind="same_answer")))
+    asked = Reference.parse(words[words.index("--task") + 1])
+    assert asked == Reference("addition", (("chat", "false"), ("discovery_kind", "same_answer"), ("frames", "F0 F5")))
+
+
 def test_the_command_names_the_suite_and_the_limit_that_give_the_effort():
     assert "--limit 9" in evaluating_command(spec(n_discovery=9, n_evaluation=9))
     assert "--suite smollm2" in evaluating_command(spec(n_draws=2000))

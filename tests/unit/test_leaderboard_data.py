@@ -176,6 +176,20 @@ def test_provenance_names_code_data_machine_and_run(results):
     assert len(groups["Run"]["result digest"]) == 64
 
 
+def test_a_cell_shows_the_kinds_of_both_splits(tmp_path):
+    asked = replace(SPEC.task, options={**SPEC.task.options, "kind": "operands"})
+    with Repository.open(tmp_path / "r.db") as repository:
+        usual, crossed = (
+            repository.store(replace(SPEC, task=asked, discovery_kind=kind), attempt(), result(), ENVIRONMENT).key
+            for kind in ("", "same_answer")
+        )
+        shown = [cells.provenance(repository, key)["Inputs"]["counterfactuals"] for key in (usual, crossed)]
+        assert shown == ["operands (discovery), operands (test)", "same_answer (discovery), operands (test)"]
+        again = cells.command(repository, crossed, "mediation")
+        assert "discovery_kind=same_answer" in again and "kind=operands" in again
+        assert "discovery_kind" not in cells.command(repository, usual, "mediation")
+
+
 def test_every_attempt_of_a_retried_cell_is_kept(results):
     frame = cells.cells_of_entry(results, entry_called(results, "path-patching").entry_id)
     tries = cells.attempts(results, list(frame["key"]))

@@ -73,6 +73,29 @@ def test_a_task_in_a_file_gets_an_identity(file):
     assert (choice.record.name, choice.record.family, choice.record.options) == ("job", "test", {})
 
 
+def test_a_discovery_kind_leaves_the_identity_of_the_task_as_it_is():
+    plain = choose_task(Reference.parse("addition[shots=1]"))
+    crossed = choose_task(Reference.parse("addition[shots=1,discovery_kind=same_answer]"))
+    assert (plain.discovery_kind, crossed.discovery_kind) == ("", "same_answer")
+    assert crossed.record == plain.record and "discovery_kind" not in plain.record.options
+    assert str(crossed.reference) == "addition[discovery_kind=same_answer,shots=1]"
+    own = choose_task(Reference.parse("addition[discovery_kind=operands,shots=1]"))  # the kind of the test pairs anyway
+    assert own == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gender[discovery_kind=operands]", "kind"),
+        ("addition[discovery_kind=same]", "same_answer"),
+        ("addition[discovery_kind=carry_flip]", "d2"),
+    ],
+)
+def test_a_discovery_kind_that_the_task_does_not_have_is_refused(text, words):
+    with pytest.raises(UsageError, match=words):
+        choose_task(Reference.parse(text))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -43,6 +43,7 @@ OTHER = {
     "n_sizes": 17,
     "engine_version": 2,
     "scoring_version": 2,
+    "discovery_kind": "same_answer",
 }
 METHOD_IN = {"name": "x", "version": "x", "distribution": "x", "source_hash": "x", "options": {}}
 METHOD_OUT = {"granularities": (), "access": "x", "summary": "x", "reference": "x", "sanity": True, "title": "x"}
