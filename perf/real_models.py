@@ -1,0 +1,107 @@
+"""The tables of docs/results/real_models.md, from a results database.
+
+    bench evaluate --suite smollm2 --db results/real_models.db
+    python perf/real_models.py results/real_models.db --model smollm2 --page docs/results/real_models.md
+
+The tables go between the lines `<!-- smollm2:begin -->` and `<!-- smollm2:end -->` of the page; what stands around them
+stays. Several seeds of one entry are one row: the mean, and the smallest and the largest value of the seeds.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+
+from arithloc.benchmark.runner.choices import option_text
+from arithloc.benchmark.storage.queries import CellFilter, CellSummary
+from arithloc.benchmark.storage.records import Status
+from arithloc.benchmark.storage.repository import Repository
+
+TITLES = {"node": "Heads and MLPs", "layer": "Blocks", "neuron": "MLP neurons", "edge": "Edges"}
+SCORES = {
+    "faithfulness_area": "faithfulness area",
+    "sparsity": "sparsity",
+    "completeness_area": "completeness",
+    "cpr": "CPR",
+    "cmd": "CMD",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--page", type=Path, help="Markdown file with the markers; printed without one")
+    given = parser.parse_args()
+    with Repository.open(str(given.database), read_only=True) as repository:
+        cells = repository.cells(CellFilter(models=[given.model], ablations=["counterfactual"]))
+    tables = report(cells)
+    if given.page is None:
+        print(tables)
+        return
+    begin, end = (f"<!-- {given.model}:{word} -->" for word in ("begin", "end"))
+    text = given.page.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise SystemExit(f"{given.page} needs the lines {begin} and {end}, between which the tables go")
+    given.page.write_text(
+        f"{text.partition(begin)[0]}{begin}\n\n{tables}\n\n{end}{text.partition(end)[2]}", encoding="utf-8"
+    )
+
+
+def report(cells: Sequence[CellSummary]) -> str:
+    """One table for each task and granularity, best area first, then what went wrong."""
+    groups: dict[tuple[str, str], dict[str, list[CellSummary]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        if cell.status is Status.OK:
+            groups[_task(cell), cell.granularity][cell.title].append(cell)
+    parts = []
+    for (task, granularity), entries in sorted(
+        groups.items(), key=lambda item: (item[0][0], list(TITLES).index(item[0][1]))
+    ):
+        rows = sorted((_row(title, seeds) for title, seeds in entries.items()), key=lambda row: -row[0])
+        one = next(iter(entries.values()))[0].scores["faithfulness_area"]
+        head = f"### {TITLES[granularity]}, `{task}`\n\n{one.n_pairs} test pairs, {one.n_clusters} operand pairs."
+        columns = ("method", "seeds", *SCORES.values(), "localize s", "forwards")
+        parts.append(f"{head}\n\n{_table(columns, [row[1] for row in rows])}")
+    failed = sorted({(c.title, _task(c), c.granularity, c.error_message) for c in cells if c.status is not Status.OK})
+    if failed:
+        lines = [f"- `{title}` on `{task}`, {granularity}: {message}" for title, task, granularity, message in failed]
+        parts.append("### Without a result\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _task(cell: CellSummary) -> str:
+    shown = {k: v for k, v in cell.task_options.items() if k in ("digits", "shots", "chat", "frames")}
+    return cell.task + option_text(shown)
+
+
+def _row(title: str, seeds: Sequence[CellSummary]) -> tuple[float, tuple[str, ...]]:
+    area = [value for cell in seeds if (value := cell.scores["faithfulness_area"].value) is not None]
+    costs = (mean(cell.wall_localize_s for cell in seeds), mean(cell.forward_equivalents for cell in seeds))
+    cells = (
+        f"`{title}`",
+        str(len(seeds)),
+        *(_score(name, seeds) for name in SCORES),
+        *(f"{cost:,.0f}" for cost in costs),
+    )
+    return mean(area) if area else -1.0, cells
+
+
+def _score(name: str, seeds: Sequence[CellSummary]) -> str:
+    found = [score for cell in seeds if (score := cell.scores.get(name)) is not None and score.value is not None]
+    values = [score.value for score in found if score.value is not None]
+    if not values:
+        return "-"
+    if len(values) > 1:
+        return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    low, high = found[0].low, found[0].high
+    return f"{values[0]:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))
+
+
+if __name__ == "__main__":
+    main()
