@@ -1,9 +1,11 @@
 """Numbers with intervals for reports: the paired cluster bootstrap over the pairs of one sample, or of two."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from arithloc.benchmark.api.prompts import PromptPair, data_hash
@@ -44,3 +46,63 @@ def means_of(values: Float[ndarray, "row pair"], draws: Resamples) -> list[Measu
     """Mean over pairs of each row."""
     replicates = draws.means(values)
     return [measured(float(row.mean()), replicates[:, i], draws.n_clusters) for i, row in enumerate(values)]
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Means with their replicates, of which differences and ratios are taken.
+
+    Attributes:
+        value: point values.
+        replicates: the same in each resample; NaN where a resample has no pair of the kind.
+        n: independent clusters behind them.
+    """
+
+    value: Float[ndarray, "..."]
+    replicates: Float[ndarray, "rep ..."]
+    n: int
+
+    def map(self, function: Callable[[ndarray], ndarray | float]) -> "Spread":
+        """A statistic of the values, worked out for every resample anew.
+
+        Args:
+            function: from an array of the shape of `value` to another one or to a number.
+        """
+        found = np.array([function(replicate) for replicate in self.replicates], dtype=np.float64)
+        return Spread(np.asarray(function(self.value), dtype=np.float64), found, self.n)
+
+    def __sub__(self, other: "Spread") -> "Spread":
+        return Spread(
+            np.asarray(self.value - other.value),
+            np.asarray(self.replicates - other.replicates),
+            min(self.n, other.n),
+        )
+
+    @property
+    def measured(self) -> Measured:
+        """One number with its interval; resamples without a value are left out."""
+        finite = self.replicates[np.isfinite(self.replicates)]
+        if len(finite) < 2:
+            return Measured(float(self.value), float("nan"), float("nan"), self.n)
+        return measured(float(self.value), finite, self.n)
+
+    def each(self) -> list[Measured]:
+        """One number with its interval for each entry along the only axis."""
+        return [Spread(np.asarray(v), self.replicates[:, i], self.n).measured for i, v in enumerate(self.value)]
+
+
+def masked_means(values: Float[ndarray, "*cell pair"], has: Bool[ndarray, "*cell pair"], draws: Resamples) -> Spread:
+    """Means over the pairs that have the cell.
+
+    Args:
+        values: one per cell and pair; where `has` is False they do not count.
+        has: which pairs have the cell; NaN for a cell that none has.
+        draws: resamples of all pairs.
+    """
+    weights = has.astype(np.float64)
+    kept = np.where(has, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = kept.sum(-1) / weights.sum(-1)
+        replicates = draws.sums(kept) / draws.sums(weights)
+    clusters = len(np.unique(draws.cluster[has.reshape(-1, has.shape[-1]).any(0)]))
+    return Spread(np.asarray(value), np.asarray(replicates), clusters)
