@@ -76,12 +76,20 @@ class CircuitFile:
     granularity: Granularity
     scores: Mapping[str, float]
 
-    def native(self, shape: ModelShape) -> dict[str, float]:
+    def native(self, space: ComponentSpace, *, partial: bool = False) -> dict[str, float]:
         """Scores by the names of a model's own components: one key and one value per group of query heads.
+
+        Args:
+            space: nodes or edges of the model.
+            partial: whether a shared key or value of which the file scores only some query heads gets their sum; it
+                has no score otherwise.
+
+        Returns: also names that the model lacks, as they stand in the file.
 
         Raises:
             BadScores: another model.
         """
+        shape = space.shape
         for field, expected in (
             ("n_layers", shape.n_layers),
             ("n_heads", shape.n_heads),
@@ -91,13 +99,16 @@ class CircuitFile:
             found = getattr(self.config, field)
             if found != expected:
                 raise BadScores(
-                    f"Expected the graph of a model with {field} {expected}, found {found} in {quoted(self.name)}. "
-                    "Use the model that the file belongs to."
+                    f"Expected the graph of a model with {field} {expected}, found {quoted(found)} in "
+                    f"{quoted(self.name)}. Use the model that the file belongs to."
                 )
-        added: dict[str, list[float]] = {}
-        for name, score in self.scores.items():
-            added.setdefault(_native_name(name, shape), []).append(score)
-        return {name: math.fsum(parts) for name, parts in added.items()}
+        left, native = dict(self.scores), dict[str, float]()
+        for name in space.names:
+            parts = [left.pop(query_name, None) for query_name in _query_names(name, shape)]
+            given = [part for part in parts if part is not None]
+            if given and (partial or len(given) == len(parts)):
+                native[name] = _sum(given)
+        return native | left
 
 
 def read_circuit(data: bytes, name: str) -> CircuitFile:
@@ -156,27 +167,29 @@ def circuit_document(scores: Scores) -> bytes:
         "d_model": shape.d_model,
     }
     edges = {
-        query_name: {"score": share, "in_graph": True}
+        query_name: {"score": value / len(query_names), "in_graph": True}
         for name, value in zip(edge_space.names, by_edge, strict=True)
-        for query_name, share in _per_query_head(name, value, shape)
+        for query_names in (_query_names(name, shape),)
+        for query_name in query_names
     }
     return json.dumps({"cfg": config, "nodes": nodes, "edges": edges}, allow_nan=False).encode()
 
 
-def _native_name(name: str, shape: ModelShape) -> str:
+def _query_names(name: str, shape: ModelShape) -> list[str]:
+    """What a component is called with one key and one value per query head."""
     match = _READER.fullmatch(name)
     if match is None:
-        return name
-    return f"{match[1]}{int(match[2]) // (shape.n_heads // shape.n_kv_heads)}{match[3]}"
-
-
-def _per_query_head(name: str, value: float, shape: ModelShape) -> list[tuple[str, float]]:
-    match = _READER.fullmatch(name)
-    if match is None:
-        return [(name, value)]
+        return [name]
     members = shape.n_heads // shape.n_kv_heads
     first = int(match[2]) * members
-    return [(f"{match[1]}{head}{match[3]}", value / members) for head in range(first, first + members)]
+    return [f"{match[1]}{head}{match[3]}" for head in range(first, first + members)]
+
+
+def _sum(parts: list[float]) -> float:
+    try:
+        return math.fsum(parts)
+    except OverflowError:  # refused with the component's name, like every other infinite score
+        return math.inf
 
 
 def _finite(scores: Mapping[str, float | None], name: str) -> dict[str, float]:

@@ -4,30 +4,25 @@ Two kinds of files are known. A *table* (CSV or Parquet) has the columns `compon
 ignored. A *circuit file* (JSON) is what MIB and EAP-IG write, see `mib`. Nothing in a file is executed: no pickles.
 """
 
-import csv
 import hashlib
-import io
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from arithloc.benchmark.api.components import ComponentSpace
-from arithloc.benchmark.api.errors import BadScores, PrerequisiteError, UsageError, quoted
+from arithloc.benchmark.api.errors import BadScores, UsageError, quoted
 from arithloc.benchmark.api.scores import Scores
 from arithloc.benchmark.api.vocabulary import Granularity
 from arithloc.benchmark.exchange.mib import CircuitFile, circuit_document, read_circuit
+from arithloc.benchmark.exchange.tables import csv_table, parquet_table, read_csv, read_parquet
 
 MAX_BYTES: Final = 512 * 2**20
 """Largest file that is read: the 1.6 million edges of an 8B model take about 130 MB as a circuit file."""
-MAX_ROWS: Final = 20_000_000
-"""Most components of a table."""
-
 _KINDS: Final = (
     (re.compile(r"(input|a\d+\.h\d+|m\d+)->(logits|m\d+|a\d+\.h\d+<[qkv]>)"), Granularity.EDGE),
     (re.compile(r"m\d+\.n\d+"), Granularity.NEURON),
@@ -88,9 +83,9 @@ def read_score_file(path: Path) -> ScoreFile:
     scores: Mapping[str, float]
     match path.suffix.lower():
         case ".csv":
-            scores = _unique(_csv_rows(data, path.name), path.name)
+            scores = read_csv(data, path.name)
         case ".parquet":
-            scores = _unique(_parquet_rows(data, path.name), path.name)
+            scores = read_parquet(data, path.name)
         case ".json":
             circuit = read_circuit(data, path.name)
             scores = circuit.scores
@@ -122,7 +117,7 @@ def scores_of(file: ScoreFile, space: ComponentSpace, missing: Missing = Missing
             f"Expected {space.granularity} scores, found {file.granularity} scores in {quoted(file.name)}. "
             f"Run it with --granularity {file.granularity}."
         )
-    given = file.circuit.native(space.shape) if file.circuit else file.scores
+    given = file.circuit.native(space, partial=missing is Missing.ZERO) if file.circuit else file.scores
     place = {name: i for i, name in enumerate(space.names)}
     unknown = [name for name in given if name not in place]
     if unknown:
@@ -154,16 +149,9 @@ def score_data(scores: Scores, form: ScoreFormat) -> bytes:
         case ScoreFormat.MIB:
             return circuit_document(scores)
         case ScoreFormat.CSV:
-            text = io.StringIO(newline="")
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(("component", "score"))
-            writer.writerows((name, repr(float(value))) for name, value in zip(space.names, scores.values, strict=True))
-            return text.getvalue().encode()
+            return csv_table(space.names, scores.values)
         case ScoreFormat.PARQUET:
-            arrow, parquet = _pyarrow()
-            buffer = io.BytesIO()
-            parquet.write_table(arrow.table({"component": list(space.names), "score": scores.values}), buffer)
-            return buffer.getvalue()
+            return parquet_table(space.names, scores.values)
 
 
 def _content(path: Path) -> bytes:
@@ -179,81 +167,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"The score file {quoted(path.name)} cannot be read: {error.strerror}.") from error
-
-
-def _csv_rows(data: bytes, name: str) -> Iterator[tuple[str, float]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"Expected UTF-8 text in {quoted(name)}, found other bytes at {error.start}.") from None
-    rows = csv.reader(io.StringIO(text, newline=""))
-    try:
-        header = [cell.strip() for cell in next(rows, [])]
-        _check_columns(header, name)
-        component, score = header.index("component"), header.index("score")
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise UsageError(
-                    f"Expected {len(header)} values in line {rows.line_num} of {quoted(name)}, found {len(row)}."
-                )
-            yield row[component].strip(), _number(row[score], f"line {rows.line_num} of {quoted(name)}")
-    except csv.Error as error:
-        raise UsageError(f"Line {rows.line_num} of {quoted(name)} is no CSV: {error}.") from None
-
-
-def _parquet_rows(data: bytes, name: str) -> Iterator[tuple[str, float]]:
-    arrow, parquet = _pyarrow()
-    try:
-        file = parquet.ParquetFile(io.BytesIO(data))
-        _check_columns(file.schema_arrow.names, name)
-        if file.metadata.num_rows > MAX_ROWS:
-            raise UsageError(f"Expected at most {MAX_ROWS:,} rows in {quoted(name)}, found {file.metadata.num_rows:,}.")
-        columns = file.read(columns=["component", "score"])
-    except arrow.ArrowException as error:
-        raise UsageError(f"{quoted(name)} is no Parquet table: {str(error).splitlines()[0][:150]}") from None
-    for row, (component, score) in enumerate(
-        zip(columns["component"].to_pylist(), columns["score"].to_pylist(), strict=True)
-    ):
-        yield str(component), _number(score, f"row {row} of {quoted(name)}")
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise PrerequisiteError("Parquet needs the Python package pyarrow. Install it: pip install pyarrow.") from None
-    return pyarrow, pyarrow.parquet
-
-
-def _check_columns(header: list[str], name: str) -> None:
-    for column in ("component", "score"):
-        if header.count(column) != 1:
-            raise UsageError(
-                f"Expected one column {column!r} in {quoted(name)}, found the columns {quoted(header)}. "
-                "The first line names the columns: component,score."
-            )
-
-
-def _number(text: Any, where: str) -> float:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"Expected a finite number as score in {where}, found {quoted(text)}.")
-    return value
-
-
-def _unique(rows: Iterator[tuple[str, float]], name: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for component, score in rows:
-        if component in found:
-            raise UsageError(f"Expected each component once in {quoted(name)}, found {quoted(component)} twice.")
-        found[component] = score
-    return found
 
 
 def _granularity(scores: Mapping[str, float], name: str) -> Granularity:

@@ -5,13 +5,15 @@ import json
 import math
 
 import numpy as np
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from arithloc.benchmark.api import ComponentSpace, Granularity, ModelShape, Scores
 from arithloc.benchmark.api.errors import BadScores, UsageError
-from arithloc.benchmark.exchange import score_files
+from arithloc.benchmark.exchange import score_files, tables
 from arithloc.benchmark.exchange.score_files import Missing, ScoreFormat, read_score_file, score_data, scores_of
 
 SHAPE = ModelShape(2, 4, 2, d_model=8, d_head=2, d_mlp=3, vocab=5)
@@ -138,6 +140,70 @@ def test_what_is_no_score_file_is_refused(tmp_path, name, text, words):
     with pytest.raises(UsageError) as caught:
         read_score_file(saved(tmp_path, text, name))
     assert words in str(caught.value) and len(str(caught.value)) < 700
+
+
+UNGROUPED = ComponentSpace(Granularity.EDGE, ModelShape(2, 4, 4, d_model=8, d_head=2, d_mlp=3, vocab=5))
+
+
+def full_graph(space, **more):
+    document = json.loads(score_data(Scores.of(space, np.ones(len(space))), ScoreFormat.MIB))
+    return {**document, "edges": document["edges"] | {name: {"score": score} for name, score in more.items()}}
+
+
+@pytest.mark.parametrize("name", ["input->a0.h01<k>", "input->a0.h\u0661<k>", f"input->a0.h{'9' * 5000}<k>"])
+def test_a_head_has_one_name(tmp_path, name):
+    """Other spellings of a number neither count as a second score of the head nor end the program."""
+    file = read_score_file(saved(tmp_path, json.dumps(full_graph(UNGROUPED, **{name: 5.0}))))
+    with pytest.raises(BadScores, match="1 of 111 are unknown"):
+        scores_of(file, UNGROUPED)
+
+
+def test_a_shared_key_needs_the_scores_of_all_its_query_heads(tmp_path):
+    document = full_graph(EDGES, **{"input->a0.h0<k>": float("nan")})
+    file = read_score_file(saved(tmp_path, json.dumps(document)))
+    with pytest.raises(BadScores, match=r"none for input->a0\.h0<k>.*1 are missing"):
+        scores_of(file, EDGES)
+    found = dict(zip(EDGES.names, scores_of(file, EDGES, Missing.ZERO).values.tolist(), strict=True))
+    assert found["input->a0.h0<k>"] == 0.5 and found["input->a0.h1<k>"] == 1
+
+
+def test_scores_that_add_up_to_infinity_are_refused(tmp_path):
+    huge = dict.fromkeys(("input->a0.h0<k>", "input->a0.h1<k>"), 1.7e308)
+    file = read_score_file(saved(tmp_path, json.dumps(full_graph(EDGES, **huge))))
+    with pytest.raises(BadScores, match=r"found inf for component input->a0\.h0<k>"):
+        scores_of(file, EDGES)
+
+
+def test_damaged_parquet_is_one_sentence(tmp_path):
+    """Every tenth byte of a table damaged, one at a time."""
+    whole = score_data(Scores.of(NODES, np.ones(len(NODES))), ScoreFormat.PARQUET)
+    refused = 0
+    for at in range(0, len(whole), 10):
+        path = tmp_path / "x.parquet"
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            scores_of(read_score_file(path), NODES)
+        except (UsageError, BadScores) as error:
+            assert "\n" not in str(error) and len(str(error)) < 700
+            refused += 1
+    assert refused > len(whole) / 40
+
+
+def test_hostile_tables(tmp_path, monkeypatch):
+    def refusal(**columns):
+        parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+        with pytest.raises(UsageError) as caught:
+            read_score_file(tmp_path / "x.parquet")
+        return str(caught.value)
+
+    assert "nested" in refusal(component=["m0"], score=[[1.0]])
+    assert "nested" in refusal(component=[{"m0": 1}], score=[1.0])
+    assert "found None" in refusal(component=["m0"], score=[None])
+    # 200 kB of names in a file of some kB: held once, not for each of a million rows (that would be 200 GB)
+    names = pyarrow.DictionaryArray.from_arrays(np.zeros(1_000_000, dtype=np.int32), ["m" * 200_000])
+    assert "twice" in refusal(component=names, score=np.ones(1_000_000))
+    monkeypatch.setattr(tables, "MAX_UNPACKED", 1000)
+    assert "0 MiB unpacked" in refusal(component=[f"m{i}" for i in range(1000)], score=np.ones(1000))
 
 
 def test_missing_and_huge_files(tmp_path, monkeypatch):
