@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from arithloc.benchmark import engine
@@ -59,46 +59,33 @@ class CNA:
     def localize(self, problem: Problem) -> Scores:
         """Scores every MLP hidden unit; three forwards per pair and one pass over the unembedding per block."""
         model, pairs = problem.model, problem.pairs
-        if model.mlp_write(0) is not model.mlp(0) or model.logit_softcap is not None:
-            raise UnsupportedArchitecture(
-                f"cna needs MLPs that write to the residual stream directly and logits without soft-cap, which "
-                f"{model.identity.family} models do not have. Use another method for this family."
-            )
-        clean = _observe(model, pairs, "clean")
+        refuse_nonlinear(model)
+        clean = observe(model, pairs, "clean")
         contrast = self._contrast(problem)
         lens = FrozenLens.of(model, clean.final, self.lens)
         read = engine.read(model, pairs, "clean")
         target = torch.as_tensor(read.top if self.target == "pred" else read.answer_token, device=model.device)
         conditions = [clean] if contrast is None else [clean, contrast]
-        lens, target = lens.repeated(len(conditions)), target.repeat(len(conditions))
         rows = []
         for layer in range(problem.space.shape.n_layers):
-            base = torch.cat([condition.base[layer] for condition in conditions])
-            hidden = torch.cat([condition.hidden[layer] for condition in conditions])
-            importance = lens.importance(base, hidden, model.down_weight(layer), target)
-            found = importance.reshape(len(conditions), len(pairs), -1)
-            delta = found[0]
-            if contrast is not None:
-                # equal inputs have equal importance: rounding must not rank neurons that the contrast did not reach
-                same_base = (contrast.base[layer] == clean.base[layer]).all(-1, keepdim=True)
-                same = same_base & (contrast.hidden[layer] == clean.hidden[layer])
-                delta = (found[0] - found[1]).masked_fill(same, 0.0)
+            found = importances(model, lens, target, conditions, layer)
+            delta = found[0] if contrast is None else fall(found, conditions, layer)
             if self.rank == "promoters":
                 delta = torch.where((delta > 0) & (found[0] > 0), delta, 0.0)
             rows.append(delta.double().cpu())
             problem.progress(layer + 1, problem.space.shape.n_layers)
         return Scores.of(problem.space, self._aggregate(torch.stack(rows)))
 
-    def _contrast(self, problem: Problem) -> "_Observed | None":
+    def _contrast(self, problem: Problem) -> "Observed | None":
         match self.mode:
             case "static":
                 return None
             case "input":
-                return _observe(problem.model, problem.pairs, "counterfactual")
+                return observe(problem.model, problem.pairs, "counterfactual")
             case "model":
                 head = self._root(problem)
                 ablate = Intervention(head, Ablation(self.ablation))
-                return _observe(problem.model, problem.pairs, "clean", [ablate])
+                return observe(problem.model, problem.pairs, "clean", [ablate])
 
     def _root(self, problem: Problem) -> Site:
         """The head of mode `model`: the given one, or the one whose ablation lowers log p(answer) most."""
@@ -138,8 +125,53 @@ class CNA:
         return (counts / pairs).reshape(layers, units).numpy()
 
 
+def refuse_nonlinear(model: SubjectModel) -> None:
+    """Raises UnsupportedArchitecture where the lens of a neuron's write is not linear."""
+    if model.mlp_write(0) is not model.mlp(0) or model.logit_softcap is not None:
+        raise UnsupportedArchitecture(
+            f"cna needs MLPs that write to the residual stream directly and logits without soft-cap, which "
+            f"{model.identity.family} models do not have. Use another method for this family."
+        )
+
+
+def importances(
+    model: SubjectModel,
+    lens: FrozenLens,
+    target: Int[Tensor, " pair"],
+    conditions: Sequence["Observed"],
+    layer: int,
+) -> Float[Tensor, "condition pair unit"]:
+    """Importance of every hidden unit of one MLP in each condition, in nats, in one pass over the vocabulary.
+
+    Args:
+        model: the subject model.
+        lens: with the scale of the clean run.
+        target: w of each pair.
+        conditions: runs of the same pairs.
+        layer: block.
+    """
+    base = torch.cat([condition.base[layer] for condition in conditions])
+    hidden = torch.cat([condition.hidden[layer] for condition in conditions])
+    times = len(conditions)
+    found = lens.repeated(times).importance(base, hidden, model.down_weight(layer), target.repeat(times))
+    return found.reshape(times, len(target), -1)
+
+
+def fall(
+    found: Float[Tensor, "condition pair unit"], conditions: Sequence["Observed"], layer: int, contrast: int = 1
+) -> Float[Tensor, "pair unit"]:
+    """Importance in the first condition minus that in another one.
+
+    Equal inputs have equal importance: rounding must not rank neurons that the contrast did not reach.
+    """
+    clean, other = conditions[0], conditions[contrast]
+    same_base = (other.base[layer] == clean.base[layer]).all(-1, keepdim=True)
+    same = same_base & (other.hidden[layer] == clean.hidden[layer])
+    return (found[0] - found[contrast]).masked_fill(same, 0.0)
+
+
 @dataclass(frozen=True, eq=False)
-class _Observed:
+class Observed:
     """What one condition gives at the scored position.
 
     Attributes:
@@ -153,9 +185,9 @@ class _Observed:
     final: Tensor
 
 
-def _observe(
+def observe(
     model: SubjectModel, pairs: Sequence[PromptPair], run: Run, interventions: Sequence[Intervention] = ()
-) -> _Observed:
+) -> Observed:
     """Captures one run. In parallel blocks the MLP's base is the block's input, which is what the MLP reads."""
     layers = range(model.shape.n_layers)
     final = Site(SiteKind.RESIDUAL, model.shape.n_layers)
@@ -168,4 +200,4 @@ def _observe(
     base = [found.last(site) for site in inputs]
     if attention:
         base = [x + found.last(site) for x, site in zip(base, attention, strict=True)]
-    return _Observed(base, [found.last(site) for site in hidden], found.last(final))
+    return Observed(base, [found.last(site) for site in hidden], found.last(final))

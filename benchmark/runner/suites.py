@@ -80,7 +80,11 @@ DIGIT_METHODS = ("subtask-search", "useful-nodes")
 """Built-in methods that map a node at each position, made for models of digit-wise arithmetic: in no suite. Run them by
 name, or draw their maps with `bench toy map`."""
 
-BUILT_IN_METHODS = (*AFFORDABLE_METHODS, *EXHAUSTIVE_METHODS, *STEPWISE_METHODS, *DIGIT_METHODS)
+CHAIN_METHODS = ("cot-copy-attention", "cot-copy-projection", "cot-decision-lens", "cot-patch", "cot-writers")
+"""Built-in methods for the steps of a chain of thought, all but one of which score heads alone: in no suite. Run them by
+name, on `ontology-cot` for example."""
+
+BUILT_IN_METHODS = (*AFFORDABLE_METHODS, *EXHAUSTIVE_METHODS, *STEPWISE_METHODS, *DIGIT_METHODS, *CHAIN_METHODS)
 
 QUICK = Suite(
     name="quick",

@@ -18,9 +18,10 @@ CHEAP = {
     "integrated-gradients": {"steps": 2},
     "eap-ig": {"steps": 2},
     "eap-ig-activations": {"steps": 2},
+    "cot-patch": {"recovery": "KL"},  # the other one needs a model that answers right
 }
-NO_QUESTION = ("imported", "subtask-search", "useful-nodes")
-"""Methods whose scores come from elsewhere, or that read the questions of toy models alone."""
+NO_QUESTION = ("imported", "subtask-search", "useful-nodes", "cot-copy-attention")
+"""Methods whose scores come from elsewhere, that read the questions of toy models alone, or prompts that hold the answer."""
 REFUSED = {
     Granularity.EDGE: (
         {"gemma2", "gemma3_text", "olmo2"},
