@@ -18,10 +18,10 @@ CHEAP = {
     "integrated-gradients": {"steps": 2},
     "eap-ig": {"steps": 2},
     "eap-ig-activations": {"steps": 2},
-    "cot-patch": {"recovery": "KL"},  # the other one needs a model that answers right
 }
-NO_QUESTION = ("imported", "subtask-search", "useful-nodes", "cot-copy-attention")
-"""Methods whose scores come from elsewhere, that read the questions of toy models alone, or prompts that hold the answer."""
+NO_QUESTION = ("imported", "subtask-search", "useful-nodes", "cot-copy-attention", "cot-patch")
+"""Methods whose scores come from elsewhere, that read the questions of toy models alone, prompts that hold the answer, or
+answers that are right."""
 REFUSED = {
     Granularity.EDGE: (
         {"gemma2", "gemma3_text", "olmo2"},
