@@ -1,18 +1,15 @@
-"""Three labels for the sites and edges of a natural model, from its closure and from measured effects."""
+"""Three labels for the sites of a natural model, from its closure and from measured effects."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from arithloc.tasks.toy.closure import Closure, Pairs, Site, all_sites, audit_questions, run_both, wrong
-from arithloc.tasks.toy.labels import Edge, real_edges
-from arithloc.tasks.toy.measure import edge_effects
-from arithloc.tasks.toy.subject import Subject, Tally, batches
+from arithloc.tasks.toy.subject import Subject
 
 NEEDED = 0.001
 """Smallest share of answers that an `in` site must flip alone, in every draw."""
 
-EDGE_IN = 0.01
 DRAWS = 3
 
 
@@ -72,14 +69,3 @@ def node_label(labels: dict[str, str]) -> str:
     """Label of a node from those of its classes: `in` if it is anywhere, `out` if it is nowhere."""
     found = set(labels.values())
     return "in" if "in" in found else "out" if found == {"out"} else "undecided"
-
-
-def label_edges(subject: Subject, count: int, rng: np.random.Generator) -> tuple[dict[Edge, Tally], dict[Edge, str]]:
-    """Measured effect of every edge, and its label: `in` from 1% of flipped answers, `out` without any."""
-    edges = list(real_edges(subject.network.n_layers, subject.network.n_heads))
-    tallies = edge_effects(batches(subject, audit_questions(subject, count, rng)), edges, rng)
-    labels = {
-        edge: "in" if tally.flip >= EDGE_IN else "undecided" if tally.flipped else "out"
-        for edge, tally in tallies.items()
-    }
-    return tallies, labels

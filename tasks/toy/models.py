@@ -1,22 +1,16 @@
 """The toy models by name."""
 
 import datetime
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from arithloc.benchmark.api import Progress
 from arithloc.benchmark.api.method import no_progress
-from arithloc.tasks.toy.natural import TrainingRecipe, config_of
 from arithloc.tasks.toy.recipe import Recipe
-
-PACKAGE = "arithloc.tasks.toy"
-TRUTH_FOLDER = "circuits"
-WEIGHTS_FOLDER = "weights"
+from arithloc.tasks.toy.shipped import has_truth, read_truth
+from arithloc.tasks.toy.trained_models import TRAINED, TrainedSource
 
 
 @dataclass(frozen=True)
@@ -69,54 +63,13 @@ class CompiledSource:
         from arithloc.tasks.toy.certify import commit_of, proven, write_document
         from arithloc.tasks.toy.plans import FULL, QUICK
 
-        shipped = (files(PACKAGE) / TRUTH_FOLDER / f"{self.name}.json").is_file()
-        claimed = self.truth() if shipped else None
+        claimed = self.truth() if has_truth(self.name) else None
         done = audit(self.name, self.recipe, self.folder(cache), FULL if full else QUICK, claimed, progress)
         created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         document = truth_document(done, created, commit_of(Path(__file__).parent))
         if out is not None and proven(document):
             write_document(document, out)
         return document
-
-
-@dataclass(frozen=True)
-class TrainedSource:
-    """A trained model whose weights are shipped.
-
-    Attributes:
-        name: what `--model` takes.
-        recipe: how it was trained.
-        summary: one sentence.
-        is_toy: its circuit is known, as far as its truth document says.
-    """
-
-    name: str
-    recipe: TrainingRecipe
-    summary: str
-    is_toy: bool = True
-
-    def folder(self, cache: Path) -> Path:
-        """The model's folder below `cache / "toys"`; its name carries the hash of the shipped weights."""
-        from safetensors.numpy import load
-
-        from arithloc.tasks.toy.export import write_folder
-
-        content = (files(PACKAGE) / WEIGHTS_FOLDER / f"{self.name}.safetensors").read_bytes()
-        target = cache / "toys" / f"{self.name}-{hashlib.sha256(content).hexdigest()[:12]}"
-        if not (target / "config.json").is_file():
-            write_folder(load(content), config_of(self.recipe), self.recipe.format, target)
-        return target
-
-    def truth(self) -> Mapping[str, Any]:
-        """The truth document of the shipped weights."""
-        return read_truth(self.name)
-
-
-def read_truth(name: str) -> dict[str, Any]:
-    """A shipped truth document."""
-    text = (files(PACKAGE) / TRUTH_FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    document: dict[str, Any] = json.loads(text)
-    return document
 
 
 def base_recipes() -> dict[str, Recipe]:
@@ -176,33 +129,7 @@ def describe(recipe: Recipe) -> str:
     )
 
 
-def natural_recipes() -> dict[str, TrainingRecipe]:
-    """Ordinary training; which of them are shipped is `RELEASED`."""
-    table = (
-        (3, "+", 2, 6_000, 0),
-        (3, "+", 2, 6_000, 1),
-        (3, "+", 2, 6_000, 2),
-        (5, "+", 2, 15_000, 0),
-        (3, "+-", 3, 10_000, 0),
-        (3, "+-", 3, 10_000, 1),
-    )
-    return {f"toy-c-{i}": TrainingRecipe(*row) for i, row in enumerate(table, start=1)}
-
-
-RELEASED: tuple[str, ...] = ()
-"""Trained models whose closure passed its audit."""
-
-
-def describe_trained(recipe: TrainingRecipe) -> str:
-    """One sentence about a trained model."""
-    work = "Adds and subtracts" if len(recipe.operators) > 1 else "Adds"
-    return f"{work} {recipe.n_digits}-digit numbers; ordinarily trained, {recipe.n_layers} layers of {recipe.n_heads} heads."
-
-
 COMPILED: tuple[CompiledSource, ...] = tuple(
     CompiledSource(name, recipe, describe(recipe)) for name, recipe in {**base_recipes(), **stress_recipes()}.items()
 )
-SOURCES: tuple[CompiledSource | TrainedSource, ...] = (
-    *COMPILED,
-    *(TrainedSource(name, natural_recipes()[name], describe_trained(natural_recipes()[name])) for name in RELEASED),
-)
+SOURCES: tuple[CompiledSource | TrainedSource, ...] = (*COMPILED, *TRAINED)

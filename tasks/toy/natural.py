@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -48,6 +48,7 @@ class TrainingRecipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     transparent: float = 0.4
+    activation: ClassVar[str] = "relu"
 
     @property
     def format(self) -> Format:
@@ -84,7 +85,7 @@ class Trained:
         weights: float32 arrays by state-dict name.
         config: contents of `config.json`.
         curve: training loss.
-        seconds: wall time.
+        seconds: processor time.
     """
 
     weights: dict[str, Float[ndarray, "..."]]
@@ -94,11 +95,11 @@ class Trained:
 
 
 def config_of(recipe: TrainingRecipe) -> dict[str, Any]:
-    """Contents of `config.json`: stock GPT-2 with ReLU and untied embeddings."""
+    """Contents of `config.json`: stock GPT-2 with untied embeddings."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "relu",
+        "activation_function": recipe.activation,
         "n_layer": recipe.n_layers,
         "n_head": recipe.n_heads,
         "n_embd": recipe.n_embd,
@@ -168,7 +169,7 @@ def train(recipe: TrainingRecipe, device: str = "cpu", verbose: bool = False) ->
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(recipe, step))
     data, answer = recipe.rng("data"), len(recipe.format.scored)
-    start, curve, losses = time.perf_counter(), [], []
+    start, curve, losses = time.process_time(), [], []
     for step in range(recipe.steps):
         ids = torch.from_numpy(token_ids(training_batch(recipe, step, data), recipe.format)).to(device)
         logits = model(ids[:, :-1]).logits[:, -answer:]
@@ -183,7 +184,7 @@ def train(recipe: TrainingRecipe, device: str = "cpu", verbose: bool = False) ->
             curve.append(CurvePoint(step + 1, round(float(torch.stack(losses).mean()), 6)))
             losses = []
             if verbose:
-                rate_now = (step + 1) / (time.perf_counter() - start)
+                rate_now = (step + 1) / (time.process_time() - start)
                 sys.stderr.write(f"step {step + 1}/{recipe.steps} loss {curve[-1].loss:.5f} {rate_now:.0f} steps/s\n")
     weights = {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters()}
-    return Trained(weights, config, tuple(curve), time.perf_counter() - start)
+    return Trained(weights, config, tuple(curve), time.process_time() - start)

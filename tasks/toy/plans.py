@@ -29,6 +29,9 @@ class Plan:
 
 QUICK = Plan(nodes=250, classes=100, edges=40, swaps=250, joint=250, behaviour=1000)
 FULL = Plan(nodes=50_000, classes=1_000, edges=1_000, swaps=2_500, joint=20_000, behaviour=None)
+TRAINED_QUICK = Plan(nodes=250, classes=250, edges=500, swaps=250, joint=500, behaviour=1000)
+TRAINED_FULL = Plan(nodes=50_000, classes=10_000, edges=10_000, swaps=10_000, joint=100_000, behaviour=None)
+"""For interchange-trained models, whose weakest edges change one answer in a hundred."""
 
 
 @dataclass(frozen=True)

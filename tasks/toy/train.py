@@ -1,19 +1,31 @@
-"""Trains a natural model, finds its closure, and ships both: `python -m arithloc.tasks.toy.train NAME`."""
+"""Trains a toy model, proves its circuit, and ships both: `python -m arithloc.tasks.toy.train NAME`."""
 
 import argparse
 import datetime
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from arithloc.tasks.toy.certify import commit_of, write_document
+from jaxtyping import Float
+from numpy import ndarray
+from safetensors.numpy import load_file, save_file
+
+from arithloc.tasks.toy.certify import commit_of, proven, write_document
 from arithloc.tasks.toy.export import write_folder
-from arithloc.tasks.toy.models import TRUTH_FOLDER, WEIGHTS_FOLDER, natural_recipes
-from arithloc.tasks.toy.natural import train
+from arithloc.tasks.toy.natural import TrainingRecipe, config_of, train
 from arithloc.tasks.toy.natural_audit import NaturalAudit, NaturalPlan
+from arithloc.tasks.toy.plans import TRAINED_FULL
+from arithloc.tasks.toy.shipped import TRUTH_FOLDER, WEIGHTS_FOLDER
+from arithloc.tasks.toy.siit_audit import SiitAudit
+from arithloc.tasks.toy.siit_recipe import SiitRecipe
+from arithloc.tasks.toy.trained_models import trained_recipes
 from arithloc.tasks.toy.truth import provenance
+
+Weights = Mapping[str, Float[ndarray, "..."]]
+EARLY_SUFFIX = ".early.safetensors"
 
 
 def say(text: str) -> None:
@@ -21,34 +33,60 @@ def say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def train_to(recipe: TrainingRecipe, name: str, device: str, kept: Path) -> None:
+    """Trains a model into `kept / NAME.safetensors`, an interchange-trained one also at a tenth of its training."""
+    kept.mkdir(parents=True, exist_ok=True)
+    if isinstance(recipe, SiitRecipe):
+        # imported here: only training needs torch
+        from arithloc.tasks.toy.siit import train_siit
+
+        interchanged = train_siit(recipe, device, verbose=True)
+        save_file(interchanged.early, kept / f"{name}{EARLY_SUFFIX}")
+        weights, seconds = interchanged.weights, interchanged.seconds
+        say(f"kept the model after {interchanged.chosen} steps")
+    else:
+        trained = train(recipe, device, verbose=True)
+        weights, seconds = trained.weights, trained.seconds
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_folder(weights, config_of(recipe), recipe.format, Path(temporary) / name)
+        shutil.copyfile(folder / "model.safetensors", kept / f"{name}.safetensors")
+    say(f"trained in {seconds / 60:.1f} minutes of processor time")
+
+
+def prove(recipe: TrainingRecipe, name: str, kept: Path) -> dict[str, Any]:
+    """The truth document of trained weights, without provenance."""
+    with tempfile.TemporaryDirectory() as temporary:
+        stored: Weights = load_file(kept / f"{name}.safetensors")
+        folder = write_folder(stored, config_of(recipe), recipe.format, Path(temporary) / name)
+        if isinstance(recipe, SiitRecipe):
+            young = kept / f"{name}{EARLY_SUFFIX}"
+            early = load_file(young) if young.is_file() else None
+            return SiitAudit(name, recipe, folder, TRAINED_FULL, report=say, early=early).run()
+        return NaturalAudit(name, recipe, folder, NaturalPlan(), report=say).run()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains and audits; 1 if a check failed, and then the truth document is not written."""
-    here = Path(__file__).parent
-    recipes = natural_recipes()
+    """Trains and audits; 1 if a check failed, and then nothing is shipped."""
+    here, recipes = Path(__file__).parent, trained_recipes()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=sorted(recipes))
-    parser.add_argument("--weights", type=Path, help="audit these weights (a model folder) instead of training")
+    parser.add_argument("--kept", type=Path, help="folder for trained weights; what lies there is not trained again")
     parser.add_argument("--device", default="cpu", help="torch device of the training")
     parser.add_argument("--out", type=Path, default=here, help="receives weights/ and circuits/")
-    parser.add_argument("--final", type=int, help="questions of the final joint test; all by default (3 digits)")
     given = parser.parse_args(arguments)
-    recipe = recipes[given.name]
+    name, recipe = given.name, recipes[given.name]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.weights
-        if folder is None:
-            trained = train(recipe, given.device, verbose=True)
-            say(f"trained in {trained.seconds:.0f} s")
-            folder = write_folder(trained.weights, trained.config, recipe.format, Path(temporary) / given.name)
-        weights = given.out / WEIGHTS_FOLDER / f"{given.name}.safetensors"
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "model.safetensors", weights)
-        done = NaturalAudit(given.name, recipe, folder, NaturalPlan(final=given.final), say)
-        document = done.run()
-    if not all(certificate.passed for certificate in done.certificates):
-        return 1
-    created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document["provenance"] = provenance(created, commit_of(here))
-    write_document(document, given.out / TRUTH_FOLDER)
+        kept = given.kept or Path(temporary)
+        if not (kept / f"{name}.safetensors").is_file():
+            train_to(recipe, name, given.device, kept)
+        document = prove(recipe, name, kept)
+        if not proven(document):
+            return 1
+        created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        document["provenance"] = provenance(created, commit_of(here))
+        (given.out / WEIGHTS_FOLDER).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept / f"{name}.safetensors", given.out / WEIGHTS_FOLDER / f"{name}.safetensors")
+        write_document(document, given.out / TRUTH_FOLDER)
     return 0
 
 

@@ -139,20 +139,21 @@ def _groups(built: Compiled) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-MEASURED = frozenset({"effect", "flip", "dlogit", "iia"})
-"""Keys of a document's rows that come from an audit and not from the recipe."""
+MEASURED = frozenset({"effect", "flip", "dlogit", "max_flip", "max_dlogit", "iia"})
+"""Keys of a document's rows that hold what an audit measured, not what is claimed."""
 
 
 def disagreements(document: Mapping[str, Any], built: Compiled) -> list[str]:
     """Keys of a truth document that differ from what its recipe says, measurements aside."""
     expected = json.loads(json.dumps(structure(str(document["id"]), built)))
-    return [key for key, value in expected.items() if _claims(document.get(key)) != _claims(value)]
+    return [key for key, value in expected.items() if claims(document.get(key)) != claims(value)]
 
 
-def _claims(value: Any) -> Any:
+def claims(value: Any) -> Any:
+    """A part of a document without what was measured."""
     if isinstance(value, dict):
-        return {key: _claims(v) for key, v in value.items() if key not in MEASURED}
-    return [_claims(v) for v in value] if isinstance(value, list) else value
+        return {key: claims(v) for key, v in value.items() if key not in MEASURED}
+    return [claims(v) for v in value] if isinstance(value, list) else value
 
 
 def provenance(created: str, commit: str) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from arithloc.tasks.toy.closure import (
     effects,
     search,
 )
-from arithloc.tasks.toy.closure_labels import label_edges, label_sites, node_label, three_draws
+from arithloc.tasks.toy.closure_labels import label_sites, node_label, three_draws
 from arithloc.tasks.toy.compiled import compile_circuit
 from arithloc.tasks.toy.forward import Network
-from arithloc.tasks.toy.labels import role_ids
+from arithloc.tasks.toy.labels import real_edges, role_ids
+from arithloc.tasks.toy.measure import edge_effects
 from arithloc.tasks.toy.natural import TrainingRecipe, config_of, initial, rate, train, training_batch
 from arithloc.tasks.toy.natural_audit import NaturalAudit, NaturalPlan
 from arithloc.tasks.toy.recipe import Recipe
-from arithloc.tasks.toy.subject import Subject
+from arithloc.tasks.toy.subject import Subject, Tally, batches
+from arithloc.tasks.toy.trained_audit import edge_label
 
 
 def compiled(recipe):
@@ -84,8 +86,11 @@ def test_a_counterexample_adds_what_the_audit_set_missed():
 
 def test_edges_of_a_compiled_circuit_are_labelled_by_measurement():
     subject, _ = compiled(Recipe(2, "+", 2))
-    tallies, labels = label_edges(subject, 200, np.random.default_rng(0))
-    assert sum(label == "in" for label in labels.values()) == 10 and len(tallies) == 110
+    rng = np.random.default_rng(0)
+    tallies = edge_effects(batches(subject, audit_questions(subject, 200, rng)), list(real_edges(2, 4)), rng)
+    assert sum(edge_label(tally) == "in" for tally in tallies.values()) == 10 and len(tallies) == 110
+    # 1 of 200 answers is half of the bound
+    assert [edge_label(Tally(flipped, 200)) for flipped in (0, 1, 2)] == ["out", "undecided", "in"]
 
 
 def test_node_labels_follow_their_classes():
@@ -132,5 +137,5 @@ def test_an_untrained_model_gets_no_certificate(tmp_path):
     trained = train(recipe)
     folder = write_folder(trained.weights, trained.config, recipe.format, tmp_path / "model")
     done = NaturalAudit("toy-x", recipe, folder, NaturalPlan(behaviour=100))
-    assert done.behaviour()["wrong"] > 0
+    assert done.behaviour(100)["wrong"] > 0
     assert [c.passed for c in done.certificates] == [False]
