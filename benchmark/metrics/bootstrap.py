@@ -158,8 +158,3 @@ def quantile_with_infinity(replicates: Float[ndarray, " rep"], q: float) -> floa
     if np.isinf(above):
         return float("inf")
     return float(below + (place - np.floor(place)) * (above - below))
-
-
-def paired_difference(a: Float[ndarray, " rep"], b: Float[ndarray, " rep"]) -> Interval:
-    """Interval of the difference a - b of two scores on the same resamples."""
-    return interval(a - b)

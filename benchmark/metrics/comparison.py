@@ -21,9 +21,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.stats import norm
 
-from arithloc.benchmark.metrics.bootstrap import FEW_CLUSTERS, TAIL, paired_difference
+from arithloc.benchmark.metrics.bootstrap import FEW_CLUSTERS, TAIL, interval
 from arithloc.benchmark.metrics.multiplicity import holm
 from arithloc.benchmark.metrics.ranking import pairs_to_separate
+from arithloc.benchmark.metrics.resolution import without_rounding
 
 POWER: Final = 0.8
 """Chance of separating that the needed number of clusters gives."""
@@ -102,24 +103,34 @@ def bootstrap_p(replicates: Float[ndarray, " rep"]) -> float:
 def compare(family: Sequence[Paired]) -> list[Comparison]:
     """Compares a with b in every member of a family, corrected for their number.
 
-    Identical replicates and values, as of two entries with the same scores, are never separated.
+    Values and replicates that are equal up to rounding, as of two entries with the same circuits, are never separated.
 
     Raises:
         ValueError: replicates of different numbers inside one member.
     """
     if not family:
         return []
-    p = np.array([bootstrap_p(one.a_replicates - one.b_replicates) for one in family])
+    replicates = [without_rounding(one.a_replicates - one.b_replicates, _scale(one)) for one in family]
+    p = np.array([bootstrap_p(differences) for differences in replicates])
     adjusted = holm(p)
     # a difference beyond the middle of its family is tested at a milder level; this is the level of the first test
     critical = float(norm.ppf(1 - TAIL / (2 * len(family)))) + float(norm.ppf(POWER))
-    return [_compared(one, float(p[i]), float(adjusted[i]), critical, len(family)) for i, one in enumerate(family)]
+    return [
+        _compared(one, replicates[i], float(p[i]), float(adjusted[i]), critical, len(family))
+        for i, one in enumerate(family)
+    ]
 
 
-def _compared(one: Paired, p: float, p_holm: float, critical: float, n_family: int) -> Comparison:
-    spread = paired_difference(one.a_replicates, one.b_replicates)
-    difference = one.a - one.b
-    floor = min(1.0, 2 * n_family / (len(one.a_replicates) + 1))
+def _scale(one: Paired) -> float:
+    return max(1.0, abs(one.a), abs(one.b))
+
+
+def _compared(
+    one: Paired, replicates: Float[ndarray, " rep"], p: float, p_holm: float, critical: float, n_family: int
+) -> Comparison:
+    spread = interval(replicates)
+    difference = float(without_rounding(np.asarray(one.a - one.b), _scale(one)))
+    floor = min(1.0, 2 * n_family / (len(replicates) + 1))
     better = difference > 0 if one.higher_is_better else difference < 0
     separated = p_holm <= TAIL and difference != 0
     flags = (

@@ -19,6 +19,7 @@ from numpy import ndarray
 from scipy.stats import binom
 
 from arithloc.benchmark.api.errors import MetricError
+from arithloc.benchmark.metrics.resolution import without_rounding
 
 EPS: Final = 0.1
 """Largest distance of pi from 1/2 that counts as equivalent."""
@@ -58,9 +59,11 @@ class Equivalence:
 
 
 def count_wins(circuit: Float[ndarray, " cluster"], full: Float[ndarray, " cluster"]) -> Wins:
-    """Counts clusters, from cluster means of the metric."""
-    ties = int((circuit == full).sum())
-    return Wins(int((circuit > full).sum()), len(full) - ties, ties)
+    """Counts clusters, from cluster means of the metric; means that are equal up to rounding are tied."""
+    scale = float(max(np.abs(circuit).max(initial=0), np.abs(full).max(initial=0)))
+    difference = without_rounding(circuit - full, scale)
+    ties = int((difference == 0).sum())
+    return Wins(int((difference > 0).sum()), len(full) - ties, ties)
 
 
 def equivalence(wins: Wins, eps: float = EPS, alpha: float = 0.05) -> Equivalence:

@@ -3,7 +3,7 @@
 With d_ij the difference of two scores, se_ij the standard deviation of its replicates, and the replicates paired,
 
     T_b = max over pairs of |d_ij,b - d_ij| / se_ij,    c = 95% quantile of T_b
-    i beats j  iff  d_ij > c se_ij
+    i beats j  iff  d_ij > c se_ij, and d_ij is more than the rounding of the model's outputs
     rank interval = [1 + number beating i, number of entries - number beaten by i]
 
 Intervals hold simultaneously. Bootstrap p-values with Holm's correction cannot: with 2,000 draws the smallest is 1 / 2001,
@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from arithloc.benchmark.metrics.resolution import RESOLUTION
+
 CONFIDENCE: Final = 0.95
 """Joint confidence of all rank intervals of a board."""
-ROUNDING: Final = 1e-12
-"""Differences and spreads below this share of the scores are rounding, not differences."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def rank(
     n, n_draws = replicates.shape
     se = np.zeros((n, n))
     extreme = np.zeros(n_draws)
-    rounding = ROUNDING * max(1.0, float(np.abs(values).max(initial=0.0)))
+    rounding = RESOLUTION * max(1.0, float(np.abs(values).max(initial=0.0)))
     for i in range(n - 1 if n_draws > 1 else 0):
         differences = replicates[i] - replicates[i + 1 :]
         means = differences.mean(axis=1, keepdims=True)
@@ -150,10 +150,10 @@ def split_half(
 
 
 def pairs_to_separate(difference: float, se: float, n_pairs: int, critical: float = 1.96) -> int | None:
-    """Pairs at which a difference of this size would be `critical` standard deviations; None for no difference.
+    """Pairs at which a difference of this size would be `critical` standard deviations; None for rounding alone.
 
     The standard deviation is taken to fall with the square root of the number of pairs.
     """
-    if difference == 0:
+    if abs(difference) <= RESOLUTION:
         return None
     return int(np.ceil(n_pairs * (critical * se / difference) ** 2))

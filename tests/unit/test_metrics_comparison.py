@@ -57,6 +57,15 @@ def test_direction_and_equal_entries():
     assert compare([]) == []
 
 
+def test_rounding_separates_nothing():
+    """The same circuits in two batches: areas 3e-7 apart in every replicate, as measured on a toy."""
+    base = spread(0.335, 0.02)
+    (found,) = compare([Paired(0.3353842, 0.3353839, base + 3e-7, base, 24)])
+    assert (found.difference, found.p, found.verdict, found.clusters_needed) == (0, 1, Verdict.OPEN, None)
+    (real,) = compare([Paired(0.336, 0.335, base + 1e-3, base, 24)])
+    assert real.verdict is Verdict.BETTER and real.difference == pytest.approx(0.001)
+
+
 def test_too_few_draws_and_clusters_are_flagged():
     family = compare([paired(0.5, spread(0.5, 0.01, n=99), n=19)] * 4)
     assert all(found.flags == ("few-clusters", "too-few-draws") for found in family)  # 4 * 2 / 100 > 0.05

@@ -83,6 +83,15 @@ def test_exact_ties_share_their_ranks_and_equal_replicates_separate_by_value():
     assert shifted.beats[0, 1] and shifted.low.tolist() == shifted.high.tolist() == [1, 2]
 
 
+def test_rounding_separates_no_ranks():
+    """Three entries with the same circuits, one of them always 3e-7 ahead, and a worse one."""
+    base = np.random.default_rng(4).normal(0.335, 0.02, 500)
+    noise = np.random.default_rng(5).normal(0, 1e-8, (3, 500)) + np.array([[3e-7], [0], [0]])
+    replicates = np.vstack([base + noise, base - 0.2])
+    found = rank(np.array([0.3353842, 0.3353839, 0.3353839, 0.135]), replicates)
+    assert found.low.tolist() == [1, 1, 1, 4] and found.high.tolist() == [3, 3, 3, 4]
+
+
 def test_one_entry_has_rank_one():
     found = rank(np.array([0.3]), np.array([A]))
     assert (found.low.tolist(), found.high.tolist(), found.critical) == ([1], [1], 0)

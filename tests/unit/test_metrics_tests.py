@@ -64,6 +64,18 @@ def test_ties_are_dropped_and_counted():
         equivalence(Wins(0, 0, 5))
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**31), st.floats(1e-3, 1e3))
+def test_wins_equal_a_loop_ignore_rounding_and_the_unit(seed, unit):
+    rng = np.random.default_rng(seed)
+    full = np.round(rng.normal(0, 3, 30), 1)
+    circuit = np.where(rng.random(30) < 0.3, full, np.round(rng.normal(0, 3, 30), 1))
+    noise = full * 2e-7 * rng.random(30)  # float32: all in one direction
+    found = count_wins(unit * (circuit + noise), unit * full)
+    wins, ties = (sum(test(c, f) for c, f in zip(circuit, full, strict=True)) for test in (float.__gt__, float.__eq__))
+    assert found == Wins(wins, 30 - ties, ties)
+
+
 # ---- independence -----------------------------------------------------------------------------------------------------
 
 X, Y = np.array([0.0, 1, 2, 3]), np.array([0.0, 1, 4, 9])
