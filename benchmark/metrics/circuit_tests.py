@@ -15,6 +15,7 @@ from arithloc.benchmark.metrics.estimate import Estimate
 from arithloc.benchmark.metrics.faithfulness import faithfulness, incompleteness
 from arithloc.benchmark.metrics.independence import independence
 from arithloc.benchmark.metrics.minimality import LEVEL, minimality, necessity, sufficiency
+from arithloc.benchmark.metrics.prefixes import ranking_order
 from arithloc.benchmark.metrics.sparsity import hoyer
 from arithloc.benchmark.metrics.stability import (
     jaccard_above_chance,
@@ -187,6 +188,8 @@ def agreement_tests(
 ) -> Iterator[Estimate]:
     """Agreement of component scores with other runs of the method: means over the others, with their range.
 
+    Equal scores stand in another random order in each run, so that runs which score nothing agree by chance only.
+
     Args:
         prefix: what varied: `resamples`, `seeds`, `ablations`.
         values: scores of this cell.
@@ -195,11 +198,11 @@ def agreement_tests(
     """
     if not others:
         return
-    order, size = _order(values), len(values)
+    order, size = ranking_order(values, signed=False, seed=0), len(values)
     top = _first(order, n_top)
     found: dict[str, list[float]] = {"spearman": [], "jaccard": [], "overlap": [], "rbo": []}
-    for other in others:
-        theirs = _order(other)
+    for i, other in enumerate(others, start=1):
+        theirs = ranking_order(other, signed=False, seed=i)
         correlation = spearman(np.abs(values), np.abs(other))
         if correlation is not None:
             found["spearman"].append(correlation)
@@ -211,7 +214,9 @@ def agreement_tests(
         if numbers:
             low, high = (min(numbers), max(numbers)) if len(numbers) > 1 else (None, None)
             value = float(np.mean(numbers))
-            yield Estimate(f"{prefix}_{name}", value, low, high, n_pairs=len(numbers), flags=("range",) if low else ())
+            yield Estimate(
+                f"{prefix}_{name}", value, low, high, n_pairs=len(numbers), flags=() if low is None else ("range",)
+            )
 
 
 def concentration(values: Float[ndarray, " comp"]) -> Estimate:
@@ -220,10 +225,6 @@ def concentration(values: Float[ndarray, " comp"]) -> Estimate:
         return _number("concentration", hoyer(values), len(values), direction="higher")
     except MetricError:
         return _number("concentration", None, len(values), reason="all-zero", direction="higher")
-
-
-def _order(values: Float[ndarray, " comp"]) -> Int[ndarray, " comp"]:
-    return np.argsort(-np.abs(values), kind="stable")
 
 
 def _first(order: Int[ndarray, " comp"], n: int) -> Bool[ndarray, " comp"]:

@@ -111,6 +111,26 @@ def test_agreement_with_other_runs():
     assert concentration(np.array([3.0, 4, 0, 0])).value == pytest.approx(0.6)
 
 
+def test_ties_agree_by_chance_only():
+    """Two runs that tell only the first 20 of 400 components from the rest share 20 of 40 and a chance part of the others."""
+    values = np.zeros(400)
+    values[:20] = 1.0
+    others = [values * scale for scale in range(1, 41)]
+    found = numbers(agreement_tests("seeds", values, others, n_top=40))
+    # of 380 tied components 20 are drawn twice: 20 * 20 / 380 shared on average; overlap (21.05 / 40 - .1) / .9
+    assert found["seeds_overlap"].value == pytest.approx(((20 + 400 / 380) / 40 - 0.1) / 0.9, abs=0.02)
+    nothing = numbers(agreement_tests("seeds", np.zeros(400), [np.zeros(400)] * 40, n_top=40))
+    assert nothing["seeds_jaccard"].value == pytest.approx(0, abs=0.03)
+    assert "seeds_spearman" not in nothing
+
+
+def test_a_range_that_starts_at_zero_is_a_range():
+    values = np.array([4.0, 3, 2, 1])
+    # both first or neither: overlap (1 - .5) / .5 and (.5 - .5) / .5
+    found = numbers(agreement_tests("seeds", values, [values, np.array([4.0, 1, 3, 2])], n_top=2))["seeds_overlap"]
+    assert (found.low, found.high, found.flags) == (0, 1, ("range",))
+
+
 @pytest.mark.parametrize("granularity", [Granularity.NODE, Granularity.EDGE, Granularity.NEURON, Granularity.LAYER])
 def test_circuits_are_drawn_as_the_tests_say(granularity):
     space = ComponentSpace(granularity, ModelShape(3, 4, 2, d_model=8, d_head=2, d_mlp=5, vocab=7))
