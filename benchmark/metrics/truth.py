@@ -51,9 +51,10 @@ class Truth:
 
 
 def truth_of(document: TruthDocument, space: ComponentSpace) -> Truth | None:
-    """Labels of a space, or None where the document says nothing about this kind of space.
+    """Labels of a space, or None where the document does not tell some of its components from others.
 
-    Nodes are labelled with and without position classes, edges and hidden units without, blocks not at all.
+    It may say nothing about this kind of space, or call no component `in`, or none `out`: in a trained model each head
+    and MLP may matter at one position or another. Nodes are labelled with and without position classes, edges and hidden units without, blocks not at all.
 
     Raises:
         MetricError: the document is about a model of another shape.
@@ -84,6 +85,8 @@ def truth_of(document: TruthDocument, space: ComponentSpace) -> Truth | None:
         )
     label = np.array(found)
     positive = label == "in"
+    if not positive.any() or not (label == "out").any():
+        return None
     base = [name.partition("@") for name in names]
     return Truth(
         positive=positive,

@@ -27,7 +27,7 @@ from arithloc.tasks.toy.closure_labels import NEEDED, SiteLabels, label_sites, n
 from arithloc.tasks.toy.controls import Control, untrained_twin
 from arithloc.tasks.toy.natural import TRAINER_VERSION, TrainingRecipe
 from arithloc.tasks.toy.subject import batches
-from arithloc.tasks.toy.trained_audit import TrainedAudit
+from arithloc.tasks.toy.trained_audit import EDGE_QUESTIONS, TrainedAudit
 
 LEAST_AGREEMENT = 0.8
 LEAST_ACCURACY = 0.01
@@ -102,7 +102,10 @@ class NaturalAudit(TrainedAudit):
         outside = [site for site, label in labels.items() if label == "out"]
         self.joint("joint resampling of all sites that are out", outside)
         nodes = self.nodes(labels)
-        edges = self.edges(self.shipped, audit_questions(self.shipped, self.plan.edges, self.rng("edges")))
+        asked, more = (
+            audit_questions(self.shipped, count, self.rng("edges")) for count in (self.plan.edges, EDGE_QUESTIONS)
+        )
+        edges = self.edges(self.shipped, asked, more)
         self.check_controls(labels)
         self.second(audit_questions(self.shipped, 256, self.rng("second")))
         return self.finish(

@@ -86,7 +86,7 @@ class ToyArith:
                 break
             clean = grid.draw(rng)
             other = self._edit(clean, grid, rng)
-            if other is None or (clean, other) in found or clean.result == other.result:
+            if other is None or clean.result == other.result or (clean, other) in found or (other, clean) in found:
                 continue
             if all(split_of(self.split_seed, q.cluster) is split for q in (clean, other)):
                 found[clean, other] = self._pair(

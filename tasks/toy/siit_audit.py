@@ -20,7 +20,7 @@ from arithloc.tasks.toy.plans import Plan
 from arithloc.tasks.toy.siit_recipe import SIIT_VERSION, Aligned, SiitRecipe
 from arithloc.tasks.toy.siit_swaps import spare_effect, strict_change, strict_effect, swap_score
 from arithloc.tasks.toy.subject import Batch, Subject, Tally, batches
-from arithloc.tasks.toy.trained_audit import TrainedAudit
+from arithloc.tasks.toy.trained_audit import EDGE_QUESTIONS, TrainedAudit
 
 LEAST_FLIP = 0.1
 """Share of answers that a node of the circuit must flip alone."""
@@ -90,7 +90,8 @@ class SiitAudit(TrainedAudit):
         nodes = self.nodes()
         self.joint()
         self.swaps()
-        edges = self.edges(self.exact, self.questions(self.plan.edges, "edges"))
+        asked, more = self.questions(self.plan.edges, "edges"), self.questions(EDGE_QUESTIONS, "more edges")
+        edges = self.edges(self.exact, asked, more)
         groups = self.groups()
         self.check_controls()
         self.second(self.questions(256, "second"))

@@ -18,7 +18,7 @@ from arithloc.tasks.toy.behaviour import exam_questions, examine
 from arithloc.tasks.toy.controls import Control
 from arithloc.tasks.toy.formats import VOCAB
 from arithloc.tasks.toy.interchange import slot
-from arithloc.tasks.toy.labels import count_edges, real_edges
+from arithloc.tasks.toy.labels import Edge, count_edges, real_edges
 from arithloc.tasks.toy.measure import Effects, edge_effects
 from arithloc.tasks.toy.natural import TrainingRecipe
 from arithloc.tasks.toy.plans import Certificate
@@ -27,6 +27,8 @@ from arithloc.tasks.toy.truth import SCHEMA, claims
 
 EDGE_IN = 0.01
 """Share of answers that an edge must flip alone to be `in`."""
+EDGE_QUESTIONS = 5_000
+"""Questions among which an edge that is `in` must flip an answer."""
 SAME_LOGITS = 1e-6
 """Largest difference of two implementations in float64."""
 KINDS = ("resample", "mean", "zero")
@@ -106,18 +108,25 @@ class TrainedAudit(ABC):
             "free_running_wrong": found.free_running_wrong,
         }
 
-    def edges(self, subject: Subject, asked: Questions) -> dict[str, Any]:
-        """Rows of the edges: check 5. Labels are measured; where a document is given, its own are tested."""
+    def edges(self, subject: Subject, asked: Questions, more: Questions) -> dict[str, Any]:
+        """Rows of the edges: check 5. Labels are measured; where a document is given, its own are tested.
+
+        Args:
+            subject: the model.
+            asked: questions for all edges.
+            more: questions for edges that a document calls `in` and that flipped none of the answers so far.
+        """
         start = time.perf_counter()
         everything = list(real_edges(subject.network.n_layers, subject.network.n_heads))
         effects = edge_effects(batches(subject, asked), everything, self.rng("edge sources"))
-        listed, silent, wrong = [], [], 0
+        listed, silent, wrong, missed = [], [], 0, set[Edge]()
         known = None if self.claimed is None else {_name(row): row["label"] for row in self.claimed["edges"]}
         for edge, tally in effects.items():
             label = edge_label(tally)
             if known is not None:
                 label, measured = known.get(edge.name, "out"), label
-                wrong += {label, measured} == {"in", "out"}
+                wrong += label == "out" and measured == "in"
+                missed.update({edge} if label == "in" and measured == "out" else ())
             if label == "out":
                 silent.append(tally)
                 continue
@@ -132,6 +141,11 @@ class TrainedAudit(ABC):
                     **tally.as_dict(),
                 }
             )
+        rng = self.rng("more edge sources")
+        for batch in batches(subject, more) if missed else ():
+            left = [edge for edge in everything if edge in missed]
+            missed -= {edge for edge, tally in edge_effects([batch], left, rng).items() if tally.flipped}
+        wrong += len(missed)
         count = count_edges(subject.network.n_layers, subject.network.n_heads)
         name = "edges measured" if known is None else "edges called in flip answers, edges called out hardly any"
         good = wrong == 0 and len(effects) == count

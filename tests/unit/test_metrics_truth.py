@@ -193,6 +193,16 @@ def test_spaces_without_truth_and_foreign_models():
         truth_of(read, ComponentSpace(Granularity.NODE, larger))
 
 
+def test_a_document_that_tells_no_component_from_the_others_gives_no_labels():
+    """In a trained model every head and MLP may matter somewhere: nodes say nothing, nodes at positions do."""
+    data = document()
+    for row in data["nodes"]:
+        row["label"] = "in"
+    read = read_truth_document(data)
+    assert truth_of(read, ComponentSpace(Granularity.NODE, SHAPE)) is None
+    assert truth_of(read, ComponentSpace(Granularity.NODE, SHAPE, ("operand", "last"))) is not None
+
+
 def plain(positive, universe=None, quorums=(), roles=None):
     positive = np.array(positive, dtype=bool)
     universe = np.ones(len(positive), dtype=bool) if universe is None else np.array(universe, dtype=bool)
