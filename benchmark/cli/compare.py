@@ -20,6 +20,7 @@ from arithloc.benchmark.storage.records import Direction
 
 COMPARE_SCHEMA = 1
 """Number of the layout of the JSON document."""
+_COORDINATES = ("task", "model", "granularity", "ablation")
 
 
 def compare_entries(
@@ -69,7 +70,7 @@ def _row(cell: Any, found: Comparison) -> dict[str, Any]:
     needed = found.clusters_needed
     return {
         "task": cell.task + option_text(cell.task_options),
-        **{name: getattr(cell, name) for name in ("model", "granularity", "ablation")},
+        **{name: getattr(cell, name) for name in _COORDINATES[1:]},
         "a": shown(cell.a),
         "b": shown(cell.b),
         "scale": "ratio" if cell.logarithmic else "difference",
@@ -97,14 +98,17 @@ def _print(rows: Sequence[dict[str, Any]], score: str, titles: tuple[str, str], 
     scale = "a / b" if rows[0]["scale"] == "ratio" else "a - b"
     names = ("a", "b", f"{scale} [95% interval]", "p (Holm)", "clusters", "needed")
     table = plain_table({"cell": "left", **dict.fromkeys(names, "right"), "a is": "left"}, fold=("cell", "a is"))
+    common = [name for name in _COORDINATES if len({row[name] for row in rows}) == 1]
     for row in rows:
-        cell = ", ".join(row[name] for name in ("task", "model", "granularity", "ablation"))
+        cell = ", ".join(row[name] for name in _COORDINATES if name not in common) or row["model"]
         interval = f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         interval += " ~" if "few-clusters" in row["flags"] else ""
         needed = MISSING if row["clusters_needed"] is None else str(row["clusters_needed"])
         numbers = (f"{row['a']:.3f}", f"{row['b']:.3f}", interval, f"{row['p_holm']:.3g}")
         table.add_row(escape(cell), *numbers, str(row["n_clusters"]), needed, row["verdict"])
     out.print(f"{score}: a = {titles[0]}, b = {titles[1]}", markup=False, soft_wrap=True)
+    if common:
+        out.print(f"on {', '.join(rows[0][name] for name in common)}", markup=False, soft_wrap=True)
     out.print(table)
     better = "higher" if rows[0]["direction"] == "higher" else "lower"
     out.print(

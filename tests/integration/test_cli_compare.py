@@ -89,6 +89,14 @@ def test_close_entries_are_not_separated_and_the_table_says_what_it_takes(databa
     assert "a = close, b = good" in text and str(cell["clusters_needed"]) in text and "-0.010 [" in text
 
 
+def test_the_table_names_once_what_all_cells_share(database, capsys):
+    assert guarded(command, ["compare", "good", "poor", "--db", str(database)]) == 0
+    head, shared, *table = capsys.readouterr().out.splitlines()
+    assert head == "faithfulness_area: a = good, b = poor"
+    assert shared == "on toy-a-base-1, node, counterfactual"
+    assert not any("counterf" in line for line in table) and any("subtr" in line for line in table)
+
+
 def test_sparsities_are_compared_as_ratios(database, capsys):
     _, found = document(database, capsys, "good", "poor", "--score", "sparsity")
     (cell,) = found["cells"]
