@@ -285,11 +285,13 @@ def provenance(results: Repository, key: str) -> dict[str, dict[str, str]]:
 
 
 def _kinds(options: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
-    """Counterfactual kinds of both splits, where the task has kinds."""
+    """Counterfactual kinds of both splits, where the task has kinds, and the commitment of a private split."""
+    private = {"private seed": str(spec["private_commitment"])} if "private_commitment" in spec else {}
     if "kind" not in options:
-        return {}
+        return private
     own = str(options["kind"])
-    return {"counterfactuals": f"{_discovery_kind(spec).get('discovery_kind', own)} (discovery), {own} (test)"}
+    shown = f"{_discovery_kind(spec).get('discovery_kind', own)} (discovery), {own} (test)"
+    return {"counterfactuals": shown, **private}
 
 
 def _discovery_kind(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -334,7 +336,8 @@ def command(results: Repository, key: str, argument: str) -> str:
         "seed": str(row.seed),
         "dtype": row.dtype,
     }
-    return " ".join(["bench evaluate", *(f"--{name} {shlex.quote(value)}" for name, value in words.items())])
+    private = ["--private"] if "private_commitment" in json.loads(row.spec_json) else []
+    return " ".join(["bench evaluate", *(f"--{name} {shlex.quote(value)}" for name, value in words.items()), *private])
 
 
 def frame_of(results: Repository, query: Select[Any]) -> pd.DataFrame:

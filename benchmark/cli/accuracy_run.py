@@ -26,12 +26,12 @@ from arithloc.benchmark.cli.tasks import secret_seed
 from arithloc.benchmark.models import SubjectModel, load
 from arithloc.benchmark.runner.choices import check_names
 from arithloc.benchmark.runner.plan import Refusal
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.storage.accuracy import Part, accuracies, put_accuracy
 from arithloc.benchmark.storage.atomic import atomic_write
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.taskdata.documents import DOCUMENTS
 from arithloc.benchmark.taskdata.drawing import Draw, draw, draw_private
-from arithloc.benchmark.taskdata.private import PrivateSeed
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ def evaluating_command(spec: Mapping[str, Any]) -> str:
     parts += ["--method", name + option_text(method["options"]), "--task", task_text(spec)]
     parts += ["--model", spec["model"]["name"], "--granularity", spec["granularity"], "--ablation", spec["ablation"]]
     parts += ["--seed", str(spec["seed"]), "--dtype", spec["dtype"]]
+    if spec.get("private_commitment"):
+        parts.append("--private")
     return shlex.join(parts)
 
 

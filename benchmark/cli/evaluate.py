@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from arithloc.benchmark.api import Ablation, Granularity
 from arithloc.benchmark.storage import DEFAULT_DB
@@ -95,6 +96,20 @@ def evaluate(
             "--force-incapable", help="Score models that answer under 75% of the pairs too.", rich_help_panel=WHAT
         ),
     ] = False,
+    private: Annotated[
+        bool,
+        typer.Option(
+            "--private",
+            help="Draw the test pairs with the secret seed of ARITHLOC_PRIVATE_SEED or --private-seed-file.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    private_seed_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the secret seed: 64 hexadecimal digits, readable by its owner alone.", rich_help_panel=WHAT
+        ),
+    ] = None,
     device: Annotated[
         Several,
         typer.Option(
@@ -142,7 +157,10 @@ def evaluate(
     """
     from arithloc.benchmark.cli.evaluation import Settings, run
     from arithloc.benchmark.cli.request import grid_request
+    from arithloc.benchmark.cli.tasks import secret_seed
 
+    asked_for = private or private_seed_file is not None
+    secret = secret_seed(private_seed_file, Console(stderr=True, highlight=False)) if asked_for else None
     request = grid_request(
         suite=suite,
         methods=method,
@@ -157,6 +175,7 @@ def evaluate(
         timeout=timeout,
         force_incapable=force_incapable,
         score_files=scores or (),
+        private_commitment=secret.commitment if secret else "",
     )
     settings = Settings(
         database=db,
@@ -168,5 +187,6 @@ def evaluate(
         dry_run=dry_run,
         as_json=json,
         command=sys.argv[1:],
+        private_seed=secret,
     )
     return run(request, settings)

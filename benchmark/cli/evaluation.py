@@ -23,6 +23,7 @@ from arithloc.benchmark.runner.executor import Executor
 from arithloc.benchmark.runner.job import SurveyRequest
 from arithloc.benchmark.runner.local import LocalExecutor
 from arithloc.benchmark.runner.plan import Grid, Plan, PlannedCell, make_plan
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.recorder import Recorder
 from arithloc.benchmark.runner.suites import get_suite
 from arithloc.benchmark.runner.truth import truth_document
@@ -50,6 +51,7 @@ class Settings:
         dry_run: print the cells and stop.
         as_json: print one document instead of the table.
         command: the arguments as given, for the hint at the end.
+        private_seed: secret that private test pairs are drawn with, where there are some.
     """
 
     database: str
@@ -61,6 +63,7 @@ class Settings:
     dry_run: bool
     as_json: bool
     command: Sequence[str]
+    private_seed: PrivateSeed | None = None
 
 
 def run(request: GridRequest, settings: Settings) -> int:
@@ -139,7 +142,7 @@ def _executor(request: GridRequest, settings: Settings) -> Executor:
     if settings.serial:
         from arithloc.benchmark.runner.serial import SerialExecutor
 
-        return SerialExecutor(devices[0])
+        return SerialExecutor(devices[0], settings.private_seed)
     folder = locate(settings.database, settings.results).results
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor = LocalExecutor(
@@ -148,6 +151,7 @@ def _executor(request: GridRequest, settings: Settings) -> Executor:
         threads=max(1, cores // len(devices)),
         timeout=request.timeout,
         grace=settings.grace,
+        private_seed=settings.private_seed,
     )
     executor.start()
     return executor
@@ -160,7 +164,14 @@ def _plan(request: GridRequest, executor: Executor, notes: Console) -> Plan:
         effort = request.effort
         surveys = executor.survey(
             [
-                SurveyRequest(model, request.dtype, tasks, effort.n_discovery, effort.n_evaluation)
+                SurveyRequest(
+                    model,
+                    request.dtype,
+                    tasks,
+                    effort.n_discovery,
+                    effort.n_evaluation,
+                    request.private_commitment,
+                )
                 for model in request.models
             ]
         )
@@ -175,6 +186,7 @@ def _plan(request: GridRequest, executor: Executor, notes: Console) -> Plan:
         dtype=request.dtype,
         every_granularity=request.every_granularity,
         force_incapable=request.force_incapable,
+        private_commitment=request.private_commitment,
     )
     return make_plan(grid, surveys)
 

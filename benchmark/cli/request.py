@@ -31,6 +31,7 @@ class GridRequest:
         dtype: floating-point type of the models.
         timeout: limit of one cell in seconds.
         force_incapable: score models that answer too few pairs.
+        private_commitment: SHA-256 of the secret seed of the test pairs; empty for public ones.
     """
 
     suite: str
@@ -46,6 +47,7 @@ class GridRequest:
     dtype: str
     timeout: float
     force_incapable: bool
+    private_commitment: str = ""
 
 
 def grid_request(
@@ -63,6 +65,7 @@ def grid_request(
     timeout: float | None = None,
     force_incapable: bool = False,
     score_files: Sequence[Path] = (),
+    private_commitment: str = "",
 ) -> GridRequest:
     """Reads the options of a grid; what is None comes from the suite. Score files take the place of its methods.
 
@@ -86,6 +89,7 @@ def grid_request(
     return GridRequest(
         suite=base.name,
         is_suite=not any((methods, tasks, models, granularities, ablations, seeds, options, limit, score_files))
+        and not private_commitment
         and dtype in (None, base.dtype),
         methods=tuple(dict.fromkeys(method_references)),
         tasks=tuple(dict.fromkeys(task_references)),
@@ -98,6 +102,7 @@ def grid_request(
         dtype=dtype or base.dtype,
         timeout=timeout or base.timeout,
         force_incapable=force_incapable,
+        private_commitment=private_commitment,
     )
 
 

@@ -185,9 +185,11 @@ def _print_curve(curve: Sequence[Mapping[str, Any]], out: Console) -> None:
 
 
 def _kinds(spec: Mapping[str, Any]) -> str:
-    """Counterfactual kinds of both splits, where the task has kinds."""
+    """Counterfactual kinds of both splits, where the task has kinds, and the commitment of a private split."""
     own = spec["task"]["options"].get(KIND)
-    return f"kind {spec.get(DISCOVERY_KIND, own)} for discovery, {own} for the scores" if own else ""
+    kinds = f"kind {spec.get(DISCOVERY_KIND, own)} for discovery, {own} for the scores" if own else ""
+    commitment = spec.get("private_commitment", "")
+    return ", ".join(filter(None, (kinds, f"private test pairs, seed {commitment}" if commitment else "")))
 
 
 def _section(title: str, table: Table, out: Console) -> None:

@@ -115,8 +115,8 @@ def commit(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """Print the SHA-256 of the secret seed of a private split, to be published before it is used."""
+    from arithloc.benchmark.runner.private import new_private_seed
     from arithloc.benchmark.runner.suites import get_suite
-    from arithloc.benchmark.taskdata.private import new_private_seed
 
     if new is not None and private_seed_file is not None:
         raise BadOption("Expected either --new or --private-seed-file, found both.")
@@ -163,7 +163,7 @@ def lm_eval_folder() -> Path:
 
 def secret_seed(file: Path | None, notes: Console) -> Any:
     """The secret seed; warnings about its file are printed."""
-    from arithloc.benchmark.taskdata.private import read_private_seed
+    from arithloc.benchmark.runner.private import read_private_seed
 
     secret, warnings = read_private_seed(file)
     for warning in warnings:

@@ -94,8 +94,8 @@ def run_cell(
         discovery=discovery,
         evaluation=evaluation,
         replicates=scored.replicates,
-        pair_values=scored.pair_values,
-        pair_clusters=tuple(pair.cluster for pair in pairs.evaluation),
+        pair_values=scored.pair_values if pairs.privacy is None else {},  # nothing of a single private pair is stored
+        pair_clusters=tuple(pair.cluster for pair in pairs.evaluation) if pairs.privacy is None else (),
         roc=scored.roc,
         costs={
             "wall_localize_s": localization.seconds,

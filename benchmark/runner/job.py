@@ -42,6 +42,7 @@ class Job:
         discovery_hash: expected hash of the discovery pairs.
         evaluation_hash: expected hash of the evaluation pairs.
         force_incapable: score the model although it answers too few pairs.
+        private_commitment: SHA-256 of the secret seed that the test pairs are drawn with; empty for public pairs.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Job:
     discovery_hash: str
     evaluation_hash: str
     force_incapable: bool = False
+    private_commitment: str = ""
 
     def describe(self) -> str:
         """Short name for messages: `mediation on toy-arith, toy-a-base-1, node`."""
@@ -88,6 +90,7 @@ class SurveyRequest:
         tasks: task references to draw pairs of.
         n_discovery: pairs of the discovery split.
         n_evaluation: pairs of the test split.
+        private_commitment: as in `Job`.
     """
 
     model: str
@@ -95,6 +98,7 @@ class SurveyRequest:
     tasks: tuple[Reference, ...]
     n_discovery: int
     n_evaluation: int
+    private_commitment: str = ""
 
 
 def reference_to_json(reference: Reference) -> dict[str, Any]:
@@ -128,6 +132,7 @@ def job_to_json(job: Job) -> dict[str, Any]:
         "discovery_hash": job.discovery_hash,
         "evaluation_hash": job.evaluation_hash,
         "force_incapable": job.force_incapable,
+        "private_commitment": job.private_commitment,
     }
 
 
@@ -153,6 +158,7 @@ def request_to_json(request: SurveyRequest) -> dict[str, Any]:
         "tasks": [reference_to_json(task) for task in request.tasks],
         "n_discovery": request.n_discovery,
         "n_evaluation": request.n_evaluation,
+        "private_commitment": request.private_commitment,
     }
 
 

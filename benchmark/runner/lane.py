@@ -7,6 +7,7 @@ from typing import Any
 
 from arithloc.benchmark.runner.job import Job, job_to_json
 from arithloc.benchmark.runner.outcome import Failure
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.process import WorkerProcess
 from arithloc.benchmark.storage.records import Attempt, Environment, Status
 from arithloc.benchmark.storage.text import now
@@ -29,6 +30,7 @@ class Lane:
         deadline: moment at which the job is over its limit.
         kill_at: moment at which a worker that was asked to end is made to.
         timed_out: the job is over its limit.
+        private_seed: that its worker may draw test pairs with.
     """
 
     device: str
@@ -41,13 +43,16 @@ class Lane:
     deadline: float = NEVER
     kill_at: float = NEVER
     timed_out: bool = False
+    private_seed: PrivateSeed | None = None
 
     def start(self, threads: int, folder: Path) -> WorkerProcess:
         """Starts a worker, unless there is one; its arrays go to `folder`."""
         if self.worker is None:
             self.worker = WorkerProcess(self.device, threads)
             self.ready, self.model = False, ""
-            self.worker.send({"do": "hello", "device": self.worker.inner_device, "folder": str(folder.resolve())})
+            secret = self.private_seed.reveal() if self.private_seed else ""
+            hello = {"do": "hello", "device": self.worker.inner_device, "folder": str(folder.resolve())}
+            self.worker.send({**hello, "private_seed": secret})
         return self.worker
 
     def welcome(self, message: dict[str, Any]) -> None:

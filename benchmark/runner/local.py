@@ -14,6 +14,7 @@ from arithloc.benchmark.runner.executor import Listener
 from arithloc.benchmark.runner.job import Job, SurveyRequest, reference_to_json, request_to_json
 from arithloc.benchmark.runner.lane import NEVER, Lane, describe_exit, last_line
 from arithloc.benchmark.runner.outcome import Failure, Outcome, result_from_json
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.refusals import error_from_json
 from arithloc.benchmark.runner.survey import Refused, Survey, survey_from_json
 from arithloc.benchmark.storage.records import Attempt, CellResult, Status
@@ -35,6 +36,7 @@ class LocalExecutor:
         threads: threads of each worker, 0 for the libraries' own choice.
         timeout: wall-clock limit of one job in seconds, counted from when its model and pairs are ready.
         grace: seconds that running jobs get after the first interrupt.
+        private_seed: secret that private test pairs are drawn with, where there are some.
     """
 
     devices: Sequence[str]
@@ -42,6 +44,7 @@ class LocalExecutor:
     threads: int = 0
     timeout: float = NEVER
     grace: float = 10.0
+    private_seed: PrivateSeed | None = None
     name: str = "local"
     _lanes: list[Lane] = field(init=False)
     _interrupts: int = field(default=0, init=False)
@@ -49,7 +52,7 @@ class LocalExecutor:
     _attempts: dict[str, list[Attempt]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._lanes = [Lane(device) for device in self.devices]
+        self._lanes = [Lane(device, private_seed=self.private_seed) for device in self.devices]
 
     def start(self) -> None:
         """Starts the first worker, so that its imports overlap with what the parent still has to do."""
@@ -62,7 +65,7 @@ class LocalExecutor:
             "methods": [reference_to_json(reference) for reference in methods],
             "tasks": [reference_to_json(reference) for reference in tasks],
         }
-        answer = self._ask(question, "the chosen methods and tasks")
+        answer = self._ask(question, "the chosen methods and tasks", self.timeout)
         if answer["event"] == "refused":
             error = error_from_json(answer)
             error.add_note(self._output())  # shown with --debug
@@ -233,11 +236,12 @@ class LocalExecutor:
         worker = self._lanes[0].worker
         return worker.take_output() if worker else ""
 
-    def _ask(self, message: dict[str, Any], what: str) -> dict[str, Any]:
-        """Sends one question to the first worker and waits for its answer."""
+    def _ask(self, message: dict[str, Any], what: str, limit: float = NEVER) -> dict[str, Any]:
+        """Sends one question to the first worker and waits for its answer, for `limit` seconds at most."""
         lane = self._lanes[0]
         worker = lane.start(self.threads, self.folder / "tmp")
         worker.send(message)
+        ends = time.monotonic() + limit
         while True:
             wait(worker.waitables(), TICK)
             worker.drain()
@@ -252,4 +256,9 @@ class LocalExecutor:
                 lane.worker = None
                 raise RunError(
                     f"The worker ended while it loaded {what!r} ({describe_exit(code)}): {last_line(worker.take_output())}"
+                )
+            if time.monotonic() > ends:
+                self.close()
+                raise RunError(
+                    f"Still importing {what} after {limit:g} s. Raise --timeout, or look at what a plugin does when it is imported."
                 )

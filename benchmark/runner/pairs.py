@@ -8,9 +8,16 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from arithloc.benchmark import engine
-from arithloc.benchmark.api import Progress, PromptPair
+from arithloc.benchmark.api import ArithlocError, Progress, PromptPair, Split, data_hash
+from arithloc.benchmark.api.errors import TaskError
+from arithloc.benchmark.api.options import Reference
+from arithloc.benchmark.api.registry import one_line, tasks
 from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.models import SubjectModel
+from arithloc.benchmark.runner.choices import choose_task, instantiate
+from arithloc.benchmark.runner.discovery import for_split
+from arithloc.benchmark.runner.private import PrivateSeed
+from arithloc.benchmark.runner.private_pairs import PUBLIC_SEED, PairsOf, Privacy, private_pairs
 from arithloc.benchmark.storage.records import DatasetRecord
 
 
@@ -29,6 +36,7 @@ class PairSet:
         evaluation_kept: the same of the test pairs.
         discovery_drawn: pairs and clusters drawn, before the filter; None without filter.
         evaluation_drawn: the same of the test pairs.
+        privacy: how test pairs that were drawn with a secret seed relate to the public splits; None for public ones.
     """
 
     discovery: tuple[PromptPair, ...]
@@ -41,6 +49,7 @@ class PairSet:
     evaluation_kept: float | None = None
     discovery_drawn: tuple[PromptPair, ...] | None = None
     evaluation_drawn: tuple[PromptPair, ...] | None = None
+    privacy: Privacy | None = None
 
     @property
     def kept(self) -> float | None:
@@ -69,9 +78,44 @@ class PairSet:
                 self.evaluation_hash,
                 self.evaluation_requested,
                 self.evaluation_kept,
-                "test",
+                "test" if self.privacy is None else "private",
             ),
         )
+
+
+def draw_pairs(
+    model: SubjectModel, reference: Reference, n_discovery: int, n_evaluation: int, secret: PrivateSeed | None
+) -> PairSet:
+    """Draws both splits of a task for a model, the test pairs with a secret seed where there is one.
+
+    Raises:
+        TaskError: the tokenizer cannot express the task, or the task itself failed.
+    """
+    on_discovery, on_test = (_drawer(model, for_split(reference, split)) for split in (Split.DISCOVERY, Split.TEST))
+    discovery = tuple(on_discovery(Split.DISCOVERY, n_discovery, PUBLIC_SEED))
+    privacy = None
+    if secret is None:
+        evaluation = tuple(on_test(Split.TEST, n_evaluation, PUBLIC_SEED))
+    else:
+        record = choose_task(for_split(reference, Split.TEST)).record
+        evaluation, privacy = private_pairs(on_test, record, model.identity.tokenizer_hash, n_evaluation, secret)
+    hashes = (data_hash(discovery), data_hash(evaluation))
+    return PairSet(discovery, evaluation, *hashes, n_discovery, n_evaluation, privacy=privacy)
+
+
+def _drawer(model: SubjectModel, reference: Reference) -> PairsOf:
+    """Draws pairs of one task for a model's tokenizer."""
+    plugin, task = instantiate(tasks, reference)
+
+    def pairs_of(split: Split, n: int, seed: int) -> tuple[PromptPair, ...]:
+        try:
+            return tuple(task.pairs(model.tokenizer, split, n, seed))
+        except ArithlocError:
+            raise
+        except Exception as error:  # a stranger's task may raise anything
+            raise TaskError(f"The task {plugin.name!r} raised {one_line(error)}. Repair the task.") from error
+
+    return pairs_of
 
 
 def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet:

@@ -31,6 +31,7 @@ class Grid:
         every_granularity: the granularities were asked for by name, so a method that does not score one of them is
             reported; otherwise a method runs at those it scores.
         force_incapable: score models that answer too few pairs.
+        private_commitment: SHA-256 of the secret seed of the test pairs; empty for public ones.
     """
 
     methods: tuple[MethodChoice, ...]
@@ -44,6 +45,7 @@ class Grid:
     metric: str = "logit_diff"
     every_granularity: bool = False
     force_incapable: bool = False
+    private_commitment: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def _cell(
         engine_version=survey.engine_version,
         scoring_version=SCORING_VERSION,
         discovery_kind=task.discovery_kind,
+        private_commitment=grid.private_commitment,
     )
     job = Job(
         key=cell_key(spec),
@@ -179,5 +182,6 @@ def _cell(
         discovery_hash=data.discovery_hash,
         evaluation_hash=data.evaluation_hash,
         force_incapable=grid.force_incapable,
+        private_commitment=grid.private_commitment,
     )
     return PlannedCell(spec, job)

@@ -8,6 +8,8 @@ import sys
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
+from arithloc.benchmark.runner.private import VARIABLE
+
 OUTPUT_LIMIT = 256 * 1024
 """Bytes of a worker's output that are kept, the last ones."""
 
@@ -126,14 +128,15 @@ class WorkerProcess:
 def worker_environment(device: str, threads: int, inherited: dict[str, str]) -> tuple[dict[str, str], str]:
     """Environment of a worker, and its device as seen from inside.
 
-    One card is made visible before anything is imported, so a plugin cannot take another one by accident.
+    One card is made visible before anything is imported, so a plugin cannot take another one by accident. The secret
+    seed of a private split is left out.
 
     Example:
     >>> environment, inside = worker_environment("cuda:1", 0, {"CUDA_VISIBLE_DEVICES": "4,5"})
     >>> environment["CUDA_VISIBLE_DEVICES"], inside
     ('5', 'cuda:0')
     """
-    environment = dict(inherited)
+    environment = {name: value for name, value in inherited.items() if name != VARIABLE}  # methods run there
     inside = device
     if device.startswith("cuda:"):
         index = int(device.removeprefix("cuda:"))

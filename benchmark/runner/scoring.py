@@ -69,8 +69,9 @@ def score(
     measured = measure(job, curves, readouts, pairs)
     cautions = ("model-cannot",) if pairs.too_few_correct else ()
     agreement, roc = against_truth(scores, truth, seed_of(job.key, "null")) if truth else ((), ())
+    records = tuple(score_record(estimate, cautions) for estimate in (*measured.estimates, *agreement))
     return Scored(
-        scores=tuple(score_record(estimate, cautions) for estimate in (*measured.estimates, *agreement)),
+        scores=(*records, *_public_share(pairs)),
         curve=tuple(map(curve_point, measured.curve)),
         replicates=measured.replicates,
         pair_values={
@@ -80,6 +81,17 @@ def score(
             if isinstance(values, ndarray)
         },
         roc=roc,
+    )
+
+
+def _public_share(pairs: PairSet) -> tuple[ScoreRecord, ...]:
+    """Share of private test pairs whose operands are in a public split; nothing for public ones."""
+    if pairs.privacy is None:
+        return ()
+    n, clusters = len(pairs.evaluation), len({pair.cluster for pair in pairs.evaluation})
+    share = pairs.privacy.public_share
+    return (
+        ScoreRecord("public_share", share, n_pairs=n, n_clusters=clusters, direction=Direction.LOWER, unit="share"),
     )
 
 

@@ -9,6 +9,7 @@ from arithloc.benchmark.runner.choices import Choices, choose
 from arithloc.benchmark.runner.executor import Listener
 from arithloc.benchmark.runner.job import Job, SurveyRequest
 from arithloc.benchmark.runner.outcome import Failure, Outcome
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.provenance import environment
 from arithloc.benchmark.runner.survey import Refused, Survey
 from arithloc.benchmark.runner.workbench import Workbench
@@ -22,14 +23,16 @@ class SerialExecutor:
 
     Attributes:
         device: `auto`, or a torch device.
+        private_seed: secret that private test pairs are drawn with, where there are some.
     """
 
     device: str = "cpu"
+    private_seed: PrivateSeed | None = None
     name: str = "serial"
     _interrupted: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._bench = Workbench(self.device)
+        self._bench = Workbench(self.device, self.private_seed)
 
     def choose(self, methods: Sequence[Reference], tasks: Sequence[Reference]) -> Choices:
         """Imports methods and tasks; see `Executor.choose`."""

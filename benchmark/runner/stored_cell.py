@@ -54,6 +54,7 @@ def job_of(view: CellView, model: str = "") -> Job:
         discovery_hash=spec["discovery_hash"],
         evaluation_hash=spec["evaluation_hash"],
         force_incapable=True,
+        private_commitment=spec.get("private_commitment", ""),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from arithloc.benchmark import engine, models
-from arithloc.benchmark.api import ArithlocError, PromptPair, Split, data_hash
+from arithloc.benchmark.api import ArithlocError, Split
 from arithloc.benchmark.api.edges import total_weight
-from arithloc.benchmark.api.errors import OutOfMemory, TaskError
+from arithloc.benchmark.api.errors import OutOfMemory, PrerequisiteError, TaskError
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import one_line, tasks
 from arithloc.benchmark.engine.batching import is_out_of_memory, release_memory
@@ -21,14 +21,12 @@ from arithloc.benchmark.runner.discovery import for_split
 from arithloc.benchmark.runner.integrity import Fingerprint
 from arithloc.benchmark.runner.job import Job, SurveyRequest
 from arithloc.benchmark.runner.outcome import Failure
-from arithloc.benchmark.runner.pairs import PairSet, answered
+from arithloc.benchmark.runner.pairs import PairSet, answered, draw_pairs
+from arithloc.benchmark.runner.private import VARIABLE, PrivateSeed
 from arithloc.benchmark.runner.refusal import CannotScore
 from arithloc.benchmark.runner.survey import DataSurvey, Refused, Survey
 from arithloc.benchmark.runner.truth import truth_document
 from arithloc.benchmark.storage.records import CellResult, ModelRecord
-
-DATA_SEED = 0
-"""Sampling seed of the public pairs; a cell's own seed is its method's, so that seeds share their data."""
 
 Phase = Callable[[str, int, int], None]
 """Called with a phase (`load`, `pairs`, `localize`, `score`), steps done and steps in all."""
@@ -40,9 +38,11 @@ class Workbench:
 
     Attributes:
         device: `auto` for an accelerator where there is one, else a torch device.
+        private_seed: secret that private test pairs are drawn with, where there are some.
     """
 
     device: str
+    private_seed: PrivateSeed | None = None
     _model: SubjectModel | None = field(default=None, init=False)
     _loaded: tuple[str, str] = field(default=("", ""), init=False)
     _fingerprint: Fingerprint | None = field(default=None, init=False)
@@ -62,7 +62,9 @@ class Workbench:
         data: dict[str, DataSurvey | Refused] = {}
         for reference in request.tasks:
             try:
-                found = self._pair_set(model, reference, request.n_discovery, request.n_evaluation)
+                found = self._pair_set(
+                    model, reference, request.n_discovery, request.n_evaluation, request.private_commitment
+                )
             except TaskError as error:
                 data[str(reference)] = Refused(type(error).__name__, str(error))
             else:
@@ -104,7 +106,8 @@ class Workbench:
         phase("load", 0, 1)
         model = self._load(job.model, job.dtype)
         phase("pairs", 0, 1)
-        pairs = self._pair_set(model, job.task, job.effort.n_discovery, job.effort.n_evaluation)
+        effort = job.effort
+        pairs = self._pair_set(model, job.task, effort.n_discovery, effort.n_evaluation, job.private_commitment)
         self._check_hashes(pairs, job)
         return model, self._correct(model, job, pairs, phase)
 
@@ -126,23 +129,23 @@ class Workbench:
         self._model, self._loaded = None, ("", "")
         return False
 
-    def _pair_set(self, model: SubjectModel, reference: Reference, n_discovery: int, n_evaluation: int) -> PairSet:
-        key = (reference, n_discovery, n_evaluation)
+    def _pair_set(
+        self, model: SubjectModel, reference: Reference, n_discovery: int, n_evaluation: int, commitment: str
+    ) -> PairSet:
+        key = (reference, n_discovery, n_evaluation, commitment)
         if key not in self._pairs:
-            drawn: list[tuple[PromptPair, ...]] = []
-            for split, n in ((Split.DISCOVERY, n_discovery), (Split.TEST, n_evaluation)):
-                plugin, task = instantiate(tasks, for_split(reference, split))
-                try:
-                    drawn.append(tuple(task.pairs(model.tokenizer, split, n, DATA_SEED)))
-                except ArithlocError:
-                    raise
-                except Exception as error:  # a stranger's task may raise anything
-                    raise TaskError(f"The task {plugin.name!r} raised {one_line(error)}. Repair the task.") from error
-            discovery, evaluation = drawn
-            self._pairs[key] = PairSet(
-                discovery, evaluation, data_hash(discovery), data_hash(evaluation), n_discovery, n_evaluation
-            )
+            secret = self._secret_of(commitment) if commitment else None
+            self._pairs[key] = draw_pairs(model, reference, n_discovery, n_evaluation, secret)
         return self._pairs[key]
+
+    def _secret_of(self, commitment: str) -> PrivateSeed:
+        if self.private_seed is None or self.private_seed.commitment != commitment:
+            found = "none" if self.private_seed is None else f"that of {self.private_seed.commitment[:12]}..."
+            raise PrerequisiteError(
+                f"Expected the secret seed of the private test pairs (SHA-256 {commitment[:12]}...), found {found}. "
+                f"Give it with --private-seed-file or in {VARIABLE}."
+            )
+        return self.private_seed
 
     def _check_hashes(self, pairs: PairSet, job: Job) -> None:
         if (pairs.discovery_hash, pairs.evaluation_hash) != (job.discovery_hash, job.evaluation_hash):
@@ -155,7 +158,7 @@ class Workbench:
         _, task = instantiate(tasks, for_split(job.task, Split.TEST))
         if not task.info.correct_only:
             return pairs
-        key = (job.task, job.effort.n_discovery, job.effort.n_evaluation, "correct")
+        key = (job.task, job.effort.n_discovery, job.effort.n_evaluation, job.private_commitment, "correct")
         if key not in self._pairs:
             self._pairs[key] = answered(model, pairs, lambda done, total: phase("pairs", done, total))
         return self._pairs[key]

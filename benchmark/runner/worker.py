@@ -18,6 +18,7 @@ from typing import Any
 from arithloc.benchmark.runner.choices import choices_to_json, choose
 from arithloc.benchmark.runner.job import job_from_json, reference_from_json, request_from_json
 from arithloc.benchmark.runner.outcome import Failure, result_to_json
+from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.refusals import error_to_json
 from arithloc.benchmark.runner.survey import survey_to_json
 
@@ -69,7 +70,8 @@ class Server:
         from arithloc.benchmark.runner.workbench import Workbench
 
         self._folder = Path(hello["folder"])
-        self._bench = Workbench(hello["device"])
+        secret = hello.pop("private_seed")
+        self._bench = Workbench(hello["device"], PrivateSeed.revealed(secret) if secret else None)
         self._send({"event": "ready", "device": self._bench.device, "environment": asdict(environment())})
 
     def _choose(self, question: dict[str, Any]) -> None:

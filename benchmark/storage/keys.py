@@ -16,7 +16,9 @@ from arithloc.benchmark.storage.text import canonical_json
 _CELL = "arithloc-cell-v1\n"
 _LOCALIZATION = "arithloc-localization-v1\n"
 _QUESTION = "arithloc-question-v1\n"
-_SCORING = ("evaluation_hash", "n_evaluation", "n_draws", "n_sizes", "scoring_version")
+_SCORING = ("evaluation_hash", "n_evaluation", "n_draws", "n_sizes", "scoring_version", "private_commitment")
+_WHERE_USED = ("discovery_kind", "private_commitment")
+"""Fields that are in the key only where they are not empty."""
 
 
 def cell_key(spec: CellSpec) -> str:
@@ -42,7 +44,7 @@ def localization_key(spec: CellSpec) -> str:
     """Hash of what determines the component scores: the key without evaluation data and scoring."""
     document = _document(spec)
     for name in _SCORING:
-        del document[name]
+        document.pop(name, None)
     return _sha256(_LOCALIZATION + canonical_json(document))
 
 
@@ -109,7 +111,7 @@ def _document(spec: CellSpec) -> dict[str, Any]:
         "n_sizes": spec.n_sizes,
         "engine_version": spec.engine_version,
         "scoring_version": spec.scoring_version,
-        **({"discovery_kind": spec.discovery_kind} if spec.discovery_kind else {}),
+        **{name: value for name in _WHERE_USED if (value := getattr(spec, name))},
     }
 
 

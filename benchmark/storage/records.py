@@ -118,7 +118,8 @@ class CellSpec:
     """Everything that determines a cell's result: the content of its key.
 
     `discovery_kind` is the counterfactual kind of the discovery pairs, empty where it is that of the test pairs, which is
-    an option of the task.
+    an option of the task. `private_commitment` is the SHA-256 of the secret seed that the test pairs were drawn with, empty
+    for public pairs.
     """
 
     method: MethodRecord
@@ -140,6 +141,7 @@ class CellSpec:
     engine_version: int
     scoring_version: int
     discovery_kind: str = ""
+    private_commitment: str = ""
 
 
 @dataclass(frozen=True)

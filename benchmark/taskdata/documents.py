@@ -12,7 +12,8 @@ from typing import Any, Final
 from arithloc.benchmark.api import PromptPair, Split
 from arithloc.benchmark.api.errors import TokenizerMismatch, UsageError, quoted
 from arithloc.benchmark.api.options import Reference
-from arithloc.benchmark.taskdata.drawing import PUBLIC_SEED, draw
+from arithloc.benchmark.runner.private_pairs import PUBLIC_SEED
+from arithloc.benchmark.taskdata.drawing import draw
 from arithloc.benchmark.taskdata.hub import datasets_library
 
 DOCUMENTS: Final = 200

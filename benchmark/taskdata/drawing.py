@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from arithloc.benchmark.api import ArithlocError, PromptPair, Split, data_hash
 from arithloc.benchmark.api.errors import TaskError
@@ -11,30 +11,9 @@ from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import one_line, tasks
 from arithloc.benchmark.runner.choices import choose_task, instantiate
 from arithloc.benchmark.runner.discovery import for_split
+from arithloc.benchmark.runner.private import PrivateSeed
+from arithloc.benchmark.runner.private_pairs import PUBLIC_SEED, Privacy, private_pairs
 from arithloc.benchmark.storage.records import TaskRecord
-from arithloc.benchmark.taskdata.private import PrivateSeed
-
-PUBLIC_SEED: Final = 0
-"""Sampling seed of the public pairs, as `bench evaluate` draws them."""
-ROOM: Final = 10
-"""A task that can give this many times the private request does without the public operands."""
-PUBLIC_PAIRS: Final = 1000
-"""Size of the largest public split; its operands are kept out of private draws."""
-
-
-@dataclass(frozen=True)
-class Privacy:
-    """How a private draw relates to the public splits.
-
-    Attributes:
-        commitment: SHA-256 of the secret seed.
-        removed: pairs left out because their operands are in a public split.
-        public_share: share of the pairs whose operands are in one all the same.
-    """
-
-    commitment: str
-    removed: int
-    public_share: float
 
 
 @dataclass(frozen=True)
@@ -112,10 +91,7 @@ def draw(reference: Reference, tokenizer: Any, split: Split, n: int, seed: int =
 
 
 def draw_private(reference: Reference, tokenizer: Any, tokenizer_hash: str, n: int, secret: PrivateSeed) -> Draw:
-    """Draws pairs of the test part with a secret sampling seed.
-
-    Where the task has at least `ROOM` times as many pairs as asked for, pairs whose operands are also in a public split
-    are left out; otherwise, or if too few were left, their share is reported.
+    """Draws pairs of the test part with a secret sampling seed; see `private_pairs`.
 
     Raises:
         UsageError: no such task or option.
@@ -129,15 +105,7 @@ def draw_private(reference: Reference, tokenizer: Any, tokenizer_hash: str, n: i
         found: tuple[PromptPair, ...] = _guarded(plugin.name, lambda: tuple(task.pairs(tokenizer, split, n, seed)))
         return found
 
-    wide = pairs_of(Split.TEST, ROOM * n, secret.of_task(record, tokenizer_hash))
-    public = _public_clusters(pairs_of)
-    fresh = [i for i, pair in enumerate(wide) if pair.cluster not in public][:n]
-    separable = len(wide) >= ROOM * n and len(fresh) == n
-    chosen = fresh if separable else list(range(min(n, len(wide))))
-    pairs = tuple(dataclasses.replace(wide[place], index=i) for i, place in enumerate(chosen))
-    share = sum(pair.cluster in public for pair in pairs) / max(1, len(pairs))
-    passed_over = chosen[-1] + 1 - len(chosen) if chosen else 0
-    privacy = Privacy(secret.commitment, passed_over, share)
+    pairs, privacy = private_pairs(pairs_of, record, tokenizer_hash, n, secret)
     return Draw(reference, record, pairs, Split.TEST, n, None, privacy, correct_only=task.info.correct_only)
 
 
@@ -157,16 +125,6 @@ class _Found:
         found = task.draw(tokenizer, split, n, seed)
         rejected = {str(rule): int(count) for rule, count in getattr(found, "rejected", {}).items()}
         return cls(tuple(found.pairs), rejected, dict(getattr(found, "reasons", {})))
-
-
-def _public_clusters(pairs_of: Callable[[Split, int, int], Sequence[PromptPair]]) -> set[str]:
-    found: set[str] = set()
-    for split in Split:
-        try:
-            found |= {pair.cluster for pair in pairs_of(split, PUBLIC_PAIRS, PUBLIC_SEED)}
-        except TaskError:  # a part of which the task has no pairs shares none with a private draw
-            continue
-    return found
 
 
 def _guarded(name: str, call: Callable[[], Any]) -> Any:

@@ -1,6 +1,7 @@
 """One cell through the serial executor: numbers against a slow reference, and every way in which a cell can fail."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ import torch
 from support import tiny
 
 from arithloc.benchmark import engine
-from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity
+from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Split
+from arithloc.benchmark.api.errors import PrerequisiteError
 from arithloc.benchmark.api.options import Reference
-from arithloc.benchmark.api.registry import model_sources
+from arithloc.benchmark.api.registry import model_sources, tasks
 from arithloc.benchmark.metrics.size import circuit_size, prune
-from arithloc.benchmark.runner.choices import choose
+from arithloc.benchmark.runner.choices import choose, instantiate
 from arithloc.benchmark.runner.job import Effort, SurveyRequest
 from arithloc.benchmark.runner.outcome import Failure
 from arithloc.benchmark.runner.plan import Grid, make_plan
+from arithloc.benchmark.runner.private import PrivateSeed
+from arithloc.benchmark.runner.private_pairs import PUBLIC_PAIRS, PUBLIC_SEED
 from arithloc.benchmark.runner.seeds import seed_of
 from arithloc.benchmark.runner.workbench import Workbench
 
@@ -247,7 +251,7 @@ def test_discovery_and_test_pairs_can_be_of_different_kinds(bench, folder):
     bench._pairs.clear()
     crossed = Reference.parse("toy-arith[discovery_kind=single_operand]")
     result, cell, _ = run(bench, folder, plugin("Steady"), task=crossed)
-    pairs = bench._pairs[crossed, 6, 8]
+    pairs = bench._pairs[crossed, 6, 8, ""]
     assert {pair.kind for pair in pairs.discovery} == {"single_operand"}
     assert {pair.kind for pair in pairs.evaluation} == {"operands"}
     assert not {pair.cluster for pair in pairs.discovery} & {pair.cluster for pair in pairs.evaluation}
@@ -255,6 +259,32 @@ def test_discovery_and_test_pairs_can_be_of_different_kinds(bench, folder):
     assert cell.spec.discovery_kind == "single_operand" and cell.spec.task == usual_cell.spec.task
     assert result.evaluation == usual.evaluation and result.discovery.data_hash != usual.discovery.data_hash
     assert score(result, "faithfulness_area").value == score(usual, "faithfulness_area").value  # Steady sees no pairs
+
+
+def test_private_test_pairs_come_from_the_seed_and_need_it(folder):
+    secret = PrivateSeed(bytes(range(32)))
+    toy = Reference("toy-arith")
+    wanted = SurveyRequest(str(folder), "float32", (toy,), 6, 8, secret.commitment)
+    bench = Workbench("cpu", secret)
+    private, public = bench.survey(wanted), bench.survey(replace(wanted, private_commitment=""))
+    assert private.data["toy-arith"].discovery_hash == public.data["toy-arith"].discovery_hash
+    assert private.data["toy-arith"].evaluation_hash != public.data["toy-arith"].evaluation_hash
+    pairs = bench._pairs[toy, 6, 8, secret.commitment]
+    task = instantiate(tasks, toy)[1]
+    seed = secret.of_task(choose([], [toy]).tasks[0].record, bench._model.identity.tokenizer_hash)
+    drawn = [(pair.clean, pair.cluster) for pair in task.pairs(bench._model.tokenizer, Split.TEST, 80, seed)]
+    public = {
+        pair.cluster for split in Split for pair in task.pairs(bench._model.tokenizer, split, PUBLIC_PAIRS, PUBLIC_SEED)
+    }
+    fresh = [clean for clean, cluster in drawn if cluster not in public]
+    expected = fresh if len(fresh) >= 8 and len(drawn) == 80 else [clean for clean, _ in drawn]
+    assert [pair.clean for pair in pairs.evaluation] == expected[:8]
+    assert pairs.privacy.commitment == secret.commitment and pairs.records()[1].split == "private"
+    for other in (None, PrivateSeed(bytes(32))):
+        bench.private_seed, found = other, secret.commitment[:12]
+        bench._pairs.clear()
+        with pytest.raises(PrerequisiteError, match=found):
+            bench.survey(wanted)
 
 
 def test_a_task_that_draws_other_pairs_each_time_is_refused(bench, clueless):

@@ -13,11 +13,11 @@ from support.number_tokenizers import build as tokenizer
 from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch, data_hash
 from arithloc.benchmark.api.errors import TaskError, UsageError
 from arithloc.benchmark.api.options import Reference
-from arithloc.benchmark.runner.workbench import DATA_SEED
+from arithloc.benchmark.runner.private import PrivateSeed
+from arithloc.benchmark.runner.private_pairs import PUBLIC_PAIRS, PUBLIC_SEED
 from arithloc.benchmark.taskdata.documents import documents
-from arithloc.benchmark.taskdata.drawing import PUBLIC_PAIRS, PUBLIC_SEED, draw, draw_private
+from arithloc.benchmark.taskdata.drawing import draw, draw_private
 from arithloc.benchmark.taskdata.hub import from_dataset, read_parquet, to_dataset, write_parquet
-from arithloc.benchmark.taskdata.private import PrivateSeed
 from arithloc.benchmark.taskdata.rows import pair_of, row_of
 from arithloc.tasks.arith2 import Addition
 
@@ -83,9 +83,8 @@ def test_a_changed_or_foreign_file_is_noticed(pairs, tmp_path):
 
 
 def test_public_draws_are_those_of_cells():
-    assert PUBLIC_SEED == DATA_SEED
     drawn = draw(Reference.parse("addition"), tokenizer("qwen"), Split.TEST, 16)
-    assert drawn.pairs == tuple(Addition().pairs(tokenizer("qwen"), Split.TEST, 16, DATA_SEED))
+    assert drawn.pairs == tuple(Addition().pairs(tokenizer("qwen"), Split.TEST, 16, PUBLIC_SEED))
     assert drawn.n_clusters == len({pair.cluster for pair in drawn.pairs})
 
 

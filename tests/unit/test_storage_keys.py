@@ -44,6 +44,7 @@ OTHER = {
     "engine_version": 2,
     "scoring_version": 2,
     "discovery_kind": "same_answer",
+    "private_commitment": "c" * 64,
 }
 METHOD_IN = {"name": "x", "version": "x", "distribution": "x", "source_hash": "x", "options": {}}
 METHOD_OUT = {"granularities": (), "access": "x", "summary": "x", "reference": "x", "sanity": True, "title": "x"}
@@ -54,7 +55,7 @@ MODEL_OUT = {
     "family": "x", "n_layers": 9, "n_heads": 9, "n_kv_heads": 9, "d_model": 9, "d_mlp": 9, "n_params": 9, "n_edges": 9,
     "is_toy": False,
 }  # fmt: skip
-SCORING = ("evaluation_hash", "n_evaluation", "n_draws", "n_sizes", "scoring_version")
+SCORING = ("evaluation_hash", "n_evaluation", "n_draws", "n_sizes", "scoring_version", "private_commitment")
 
 DETERMINING = {
     **{name: replace(SPEC, **{name: value}) for name, value in OTHER.items()},

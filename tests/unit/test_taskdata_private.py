@@ -4,14 +4,15 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.results import TASK
 
 from arithloc.benchmark.api.errors import PrerequisiteError, UsageError
 from arithloc.benchmark.cli.app import command
+from arithloc.benchmark.runner.private import PrivateSeed, new_private_seed, read_private_seed
 from arithloc.benchmark.runner.suites import get_suite
-from arithloc.benchmark.taskdata.private import PrivateSeed, new_private_seed, read_private_seed
 
 SECRET = bytes(range(32))
 HEX = SECRET.hex()
@@ -86,6 +87,12 @@ def test_a_seed_that_is_nowhere_is_asked_for(tmp_path, monkeypatch):
         read_private_seed(None)
     with pytest.raises(PrerequisiteError, match="cannot be read"):
         read_private_seed(tmp_path / "none")
+
+
+def test_a_seed_in_the_place_of_a_file_is_not_repeated():
+    with pytest.raises(UsageError, match="the seed itself") as wrong:
+        read_private_seed(Path(HEX))
+    assert HEX not in str(wrong.value) and wrong.value.__cause__ is None
 
 
 def test_the_document_of_a_season_says_how_the_seed_is_used(tmp_path, capsys, monkeypatch):

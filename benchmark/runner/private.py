@@ -7,6 +7,7 @@ nothing about another.
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import stat
 from collections.abc import Mapping
@@ -51,6 +52,19 @@ class PrivateSeed:
         digest = hmac.new(self._secret, canonical_json(asked).encode(), hashlib.sha256).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
+    def reveal(self) -> str:
+        """The seed itself, for the pipe to a worker: never for a file, a log, an argument or an environment."""
+        return self._secret.hex()
+
+    @classmethod
+    def revealed(cls, text: str) -> "PrivateSeed":
+        """Inverse of `reveal`.
+
+        Raises:
+            UsageError: not 64 hexadecimal digits.
+        """
+        return _parsed(text, "a message")
+
     def __repr__(self) -> str:
         return f"PrivateSeed({self.commitment[:12]}...)"
 
@@ -72,6 +86,11 @@ def read_private_seed(file: Path | None, environ: Mapping[str, str] = os.environ
     try:
         mode, text = file.stat().st_mode, file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
+        if _is_seed(str(file)):  # typed in the place of a file: not to be repeated in a log
+            raise UsageError(
+                f"Expected a file that holds the secret seed, found the seed itself (not shown). Put it into {VARIABLE} or a "
+                "file; it may be in the history of your shell now, so make a new one: bench tasks commit --new FILE."
+            ) from None
         raise PrerequisiteError(
             f"The file of the secret seed {quoted(str(file))} cannot be read: {error.strerror}. Check the path."
         ) from error
@@ -102,6 +121,10 @@ def new_private_seed(file: Path) -> PrivateSeed:
     except OSError as error:
         raise PrerequisiteError(f"The file {quoted(str(file))} cannot be written: {error.strerror}.") from error
     return PrivateSeed(secret)
+
+
+def _is_seed(text: str) -> bool:
+    return re.fullmatch(rf"[0-9a-fA-F]{{{2 * BYTES}}}", text) is not None
 
 
 def _parsed(text: str, source: str) -> PrivateSeed:
