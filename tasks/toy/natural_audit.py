@@ -49,7 +49,7 @@ class NaturalPlan:
         seed: of all draws.
     """
 
-    fresh: int = 20_000
+    fresh: int = 100_000
     effects: int = 20_000
     alone: int = 2_000
     final: int | None = 100_000

@@ -24,7 +24,8 @@ from arithloc.tasks.toy.trained_audit import EDGE_QUESTIONS, TrainedAudit
 
 LEAST_FLIP = 0.1
 """Share of answers that a node of the circuit must flip alone."""
-ALL_BATCHES = 1 << 30
+CROSS_BATCHES = 40
+"""Batches of 250 questions on which means and zero are measured: all questions of two digits."""
 
 
 class SiitAudit(TrainedAudit):
@@ -110,7 +111,9 @@ class SiitAudit(TrainedAudit):
     def nodes(self) -> list[dict[str, Any]]:
         """Checks 2 and 7: nodes and position classes alone."""
         start, classes, spare = time.perf_counter(), self.exact.form.classes, self.pair
-        effects = measure.node_effects(self.batches(self.plan.nodes, "nodes"), 2, self.rng("node sources"), ALL_BATCHES)
+        effects = measure.node_effects(
+            self.batches(self.plan.nodes, "nodes"), 2, self.rng("node sources"), CROSS_BATCHES
+        )
         bad, weakest = 0, 1.0
         for node, found in effects.items():
             if self.program.role(node) is None:
