@@ -9,11 +9,11 @@ from itertools import islice
 from arithloc.benchmark.api import Split, TooFewPairs
 from arithloc.tasks.arith3_expressions import LABELS, Expression
 from arithloc.tasks.arith3_grid import Triple, TripleRange, Triples, triples
-from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.kinds import Kind, in_random_order
 from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, lay_out
 from arithloc.tasks.questions import Frame, Question, render
+from arithloc.tasks.sources import Proposal
 from arithloc.tasks.splits import split_of
 from arithloc.tasks.strata import MEMORISED_UP_TO, flag
 from arithloc.tasks.truth import agrees

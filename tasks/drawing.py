@@ -2,96 +2,29 @@
 
 import dataclasses
 import random
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from arithloc.benchmark.api import PromptPair, Split, TokenizerMismatch, TooFewPairs
+from arithloc.tasks.answer_tables import AnswerTables
 from arithloc.tasks.encoding import Encoder
-from arithloc.tasks.layout import Layout
 from arithloc.tasks.questions import Question
 from arithloc.tasks.rules import DESCRIPTIONS, Encoded, Rule, check_prompts, describe, first_difference
 from arithloc.tasks.scoring import FIRST, forced, scored_tokens
+from arithloc.tasks.sources import Proposal, Source
 from arithloc.tasks.splits import cluster_name
-
-CONTEXT = 4
-"""Characters in front of an answer that tell prompts apart when the tokens of all answers are looked up; digits and
-what stands in front of them do not count."""
-
-_ENDING = re.compile(r"\D*$")
 
 MAX_PROPOSALS = 64
 """Counterfactual candidates tried for one clean prompt before it is given up."""
-
 
 FIRST_CHUNK = 64
 """Clean questions that are tried at once before any pair has been found."""
 
 MAX_BARREN = 4_000
 """Clean questions, or rejected candidates, after which a draw gives up that has found no pair at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A candidate counterfactual of a clean question.
-
-    Attributes:
-        question: the counterfactual question; its answer is empty where it has none.
-        edited: position classes that may differ.
-        foils: where not empty, texts of which the first valid one stands in for the counterfactual answer.
-        foil_first_token: the foil must differ in its first token (kinds with equal answers); otherwise it must have
-            as many tokens as the answer.
-        strata: tags of the pair.
-    """
-
-    question: Question
-    edited: frozenset[str]
-    foils: tuple[str, ...] = ()
-    foil_first_token: bool = False
-    strata: tuple[tuple[str, str], ...] = ()
-
-
-@runtime_checkable
-class Source(Protocol):
-    """What a task family provides."""
-
-    @property
-    def task(self) -> str:
-        """Name of the family, as stored in every pair."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """How its counterfactuals differ."""
-        ...
-
-    @property
-    def tags(self) -> Mapping[str, str]:
-        """Tags of every pair, such as the number of exemplars."""
-        ...
-
-    def questions(self) -> Iterator[Question]:
-        """Every clean question of the split, each once, in drawing order."""
-        ...
-
-    def proposals(self, clean: Question, rng: random.Random) -> Iterator[Proposal]:
-        """Candidate counterfactuals of a clean question, without repeats."""
-        ...
-
-    def layout(self, question: Question, encoder: Encoder) -> Layout:
-        """Surroundings of a question; equal for all of one frame and operator."""
-        ...
-
-    def answers(self, operator: str) -> Sequence[str]:
-        """Every possible answer of an operator or relation: the range of the candidates."""
-        ...
-
-    def truth(self, question: Question) -> bool:
-        """Whether the answer agrees with the text, recomputed independently."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -137,16 +70,21 @@ def draw(source: Source, tokenizer: Any, split: Split, n: int, seed: int, score_
     return _Draw(source, encoder, split, seed, score_digit).run(n)
 
 
+_Asked = tuple[tuple[str, str], tuple[str, str]]
+"""What decides whether a pair is there already: both prompts with the answers they ask for. One prompt can have several
+answers (professions)."""
+
+_Made = tuple[_Asked, list[PromptPair]]
+
+
 class _Draw:
     def __init__(self, source: Source, encoder: Encoder, split: Split, seed: int, score_digit: str) -> None:
         self.source, self.encoder, self.split, self.seed = source, encoder, split, seed
         self.score_digit = score_digit
         self.encoded: dict[tuple[str, str, tuple[int | str, ...], str], Encoded | Rule] = {}
-        self.tables: dict[tuple[str, str, str], dict[str, tuple[int, ...]]] = {}
-        self.shared: dict[tuple[str, str, tuple[str, ...]], dict[str, tuple[int, ...]]] = {}
-        self.candidates: dict[tuple[str, str, str, int], tuple[int, ...]] = {}
+        self.tables = AnswerTables(source, encoder)
         self.rejected: Counter[Rule] = Counter()
-        self.seen: set[tuple[str, str, str, str]] = set()
+        self.seen: set[_Asked] = set()
 
     def run(self, n: int) -> Drawn:
         questions = self.source.questions()
@@ -180,20 +118,45 @@ class _Draw:
             (place, clean, islice(self.source.proposals(clean, self._rng(clean)), MAX_PROPOSALS))
             for place, clean in enumerate(chunk)
         ]
-        found: dict[int, list[PromptPair]] = {}
+        found: dict[int, tuple[Question, Iterator[Proposal], _Made]] = {}
         while open_:
             tried = [(place, clean, rest, proposal) for place, clean, rest in open_ if (proposal := next(rest, None))]
             self._encode([q for _, clean, _, proposal in tried for q in (clean, proposal.question)])
             open_ = []
             for place, clean, rest, proposal in tried:
-                pairs = self._pairs(clean, proposal)
-                if isinstance(pairs, Rule):
-                    self.rejected[pairs] += 1
+                made = self._made(clean, proposal)
+                if isinstance(made, Rule):
+                    self.rejected[made] += 1
                     open_.append((place, clean, rest))
                 else:
-                    found[place] = pairs
-        rows = [pair for place in sorted(found) for pair in found[place]]
+                    found[place] = (clean, rest, made)
+        rows = [pair for place in sorted(found) for pair in self._new(*found[place])]
         return [dataclasses.replace(pair, index=n_before + i) for i, pair in enumerate(rows)]
+
+    def _new(self, clean: Question, rest: Iterator[Proposal], made: _Made) -> list[PromptPair]:
+        """The pairs of a clean question, or those of its next candidate where they are there already or exchanged.
+
+        Called in the order of the questions, so that what comes first does not depend on how many are drawn at once.
+        """
+        name, pairs = made
+        while not self.seen.isdisjoint((name, name[::-1])):
+            self.rejected[Rule.DUPLICATE] += 1
+            following = self._next(clean, rest)
+            if following is None:
+                return []
+            name, pairs = following
+        self.seen.add(name)
+        return pairs
+
+    def _next(self, clean: Question, rest: Iterator[Proposal]) -> _Made | None:
+        """The next valid candidate of a clean question."""
+        for proposal in rest:
+            self._encode([clean, proposal.question])
+            made = self._made(clean, proposal)
+            if not isinstance(made, Rule):
+                return made
+            self.rejected[made] += 1
+        return None
 
     def _rng(self, clean: Question) -> random.Random:
         return random.Random(f"{self.seed}/{clean.frame.id}/{clean.operator}/{clean.key}")  # noqa: S311
@@ -206,30 +169,7 @@ class _Draw:
         ):
             self.encoded[name] = encoded if not question.answer or self.source.truth(question) else Rule.TRUTH
 
-    def _table(self, question: Question) -> dict[str, tuple[int, ...]]:
-        """Answer tokens of every possible answer behind prompts of this frame and operator.
-
-        Prompts that end alike share a table: what differs further in front does not change these tokens, and a pair
-        whose own answer tokens are not in the table is rejected.
-        """
-        layout = self.source.layout(question, self.encoder)
-        name = (_ENDING.findall(layout.prompt(question)[-CONTEXT:])[0], layout.separator, question.operator)
-        if name not in self.tables:
-            answers = tuple(self.source.answers(question.operator))
-            shared = (*name[:2], answers)  # operators with the same answers share one
-            if shared not in self.shared:
-                self.shared[shared] = self.encoder.answers(question, layout, answers)
-            self.tables[name] = self.shared[shared]
-        return self.tables[name]
-
-    def _candidates(self, clean: Question, other: Question, index: int) -> tuple[int, ...]:
-        name = (clean.frame.id, clean.operator, other.operator, index)
-        if name not in self.candidates:
-            tables = (self._table(clean), self._table(other))
-            self.candidates[name] = tuple(sorted({i[index] for t in tables for i in t.values() if len(i) > index}))
-        return self.candidates[name]
-
-    def _pairs(self, clean: Question, proposal: Proposal) -> list[PromptPair] | Rule:
+    def _made(self, clean: Question, proposal: Proposal) -> _Made | Rule:
         """One pair for each scored token of the answer, or the rule that forbids the first of them."""
         other = proposal.question
         one, two = self.encoded[_name(clean)], self.encoded[_name(other)]
@@ -240,9 +180,6 @@ class _Draw:
         broken = check_prompts(one, two, proposal.edited)
         if broken is not None:
             return broken
-        name = (one.text, two.text, clean.answer, other.answer)  # one prompt can have several answers (professions)
-        if name in self.seen:
-            return Rule.DUPLICATE
         answer_cf = self._answer_cf(clean, one, proposal, two)
         if isinstance(answer_cf, Rule):
             return answer_cf
@@ -251,8 +188,7 @@ class _Draw:
         rows = [row for row in made if not isinstance(row, Rule)]
         if isinstance(made[0], Rule):
             return made[0]
-        self.seen.add(name)
-        return rows
+        return ((one.text, clean.answer), (two.text, other.answer)), rows
 
     def _row(
         self,
@@ -265,7 +201,7 @@ class _Draw:
         scored: int,
     ) -> PromptPair | Rule:
         """The pair that is scored at one token of the answer; each prompt has its own answer tokens in front of it."""
-        candidates = self._candidates(clean, proposal.question, scored)
+        candidates = self.tables.candidates(clean, proposal.question, scored)
         tokens = (one.answer_ids[scored], ids_cf[scored])
         if not all(self.encoder.scorable(token) for token in tokens):
             return Rule.UNSCORABLE
@@ -312,7 +248,7 @@ class _Draw:
         if not proposal.foils:
             scored = scored_tokens(self.score_digit, one.answer_ids, two.answer_ids)
             return scored if isinstance(scored, Rule) else (proposal.question.answer, two.answer_ids, scored)
-        table = self._table(clean)
+        table = self.tables.of(clean)
         for text in proposal.foils:
             ids = table.get(text, ())
             where = first_difference(one.answer_ids, ids)

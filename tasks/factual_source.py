@@ -9,12 +9,12 @@ from itertools import islice
 
 from arithloc.benchmark.api import Split, TooFewPairs
 from arithloc.tasks.answered import lay_out_for
-from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.facts.schema import SLOT, Fact, Relation
 from arithloc.tasks.kinds import in_random_order
 from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, tokenized
 from arithloc.tasks.questions import LATE, Frame, Labels, Piece, Question, render
+from arithloc.tasks.sources import Proposal
 from arithloc.tasks.splits import split_of
 
 SUBJECT_SWAP = "subject_swap"

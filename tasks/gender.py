@@ -11,12 +11,13 @@ from typing import Any
 from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch, TooFewPairs
 from arithloc.benchmark.api.errors import UnknownName
 from arithloc.tasks.answered import lay_out_for
-from arithloc.tasks.drawing import Drawn, Proposal, draw
+from arithloc.tasks.drawing import Drawn, draw
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.kinds import in_random_order
 from arithloc.tasks.layout import Bos, Layout, asked, text_ids
 from arithloc.tasks.professions import FRAMES, LABELS, OTHER, PROFESSIONS, PROMPTS_OF, professions_of
 from arithloc.tasks.questions import Frame, Question, render
+from arithloc.tasks.sources import Proposal
 
 GENDER_SWAP = "gender_swap"
 OPERATOR = "profession"

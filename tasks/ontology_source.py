@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from arithloc.benchmark.api import Split
-from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.layout import Bos, Exemplar, Layout, lay_out
 from arithloc.tasks.ontology_chain import Step, WordType
@@ -16,6 +15,7 @@ from arithloc.tasks.ontology_text import prompt, solved
 from arithloc.tasks.ontology_truth import next_word, verdict
 from arithloc.tasks.ontology_worlds import World
 from arithloc.tasks.questions import Frame, Piece, Question
+from arithloc.tasks.sources import Proposal
 
 MAX_ITEMS = 100_000
 """Most clean questions of a draw."""

@@ -9,7 +9,6 @@ from itertools import permutations, product
 
 from arithloc.benchmark.api import Split, TokenizerMismatch, TooFewPairs
 from arithloc.tasks.answered import lay_out_for
-from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.grid import Range
 from arithloc.tasks.kinds import in_random_order
@@ -17,6 +16,7 @@ from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, tokenized
 from arithloc.tasks.nouns import NOUNS
 from arithloc.tasks.questions import Frame, Question
 from arithloc.tasks.retrieval_questions import ASKED, NUMBERS, Context, bounds, evaluate, number_pairs, question
+from arithloc.tasks.sources import Proposal
 
 ROUNDS = 1024
 """How often a number pair comes again at most, in other contexts."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from arithloc.benchmark.api import SHOT, Split
-from arithloc.tasks.drawing import Proposal
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.exemplars import exemplar_operands
 from arithloc.tasks.frames import LABELS, REPLY_LABELS, operator_slot
@@ -15,6 +14,7 @@ from arithloc.tasks.kinds import BOTH, Kind, Pool, edits, in_random_order, pool,
 from arithloc.tasks.layout import Bos, Exemplar, Layout, asked, lay_out
 from arithloc.tasks.operators import NULL_SYMBOLS, NULL_WORDS, OPERATORS
 from arithloc.tasks.questions import OPERATOR, Frame, Question, render, text_of
+from arithloc.tasks.sources import Proposal
 from arithloc.tasks.strata import arithmetic_strata
 from arithloc.tasks.truth import agrees
 

@@ -38,7 +38,7 @@ def test_every_tokenizer(name):
     for split in Split:
         pairs = Gender().pairs(tok, split, 60, 0)
         check(tok, pairs)
-        assert len(pairs) >= 30 and {p.answer for p in pairs} == {p.answer_cf for p in pairs}
+        assert len(pairs) >= 18 and {p.answer for p in pairs} == {p.answer_cf for p in pairs}
 
 
 def test_prompts_and_professions_are_held_out():
@@ -69,7 +69,7 @@ def test_half_the_professions_of_each_gender_are_for_discovery(seed):
 
 def test_all_combinations_come_once():
     pairs = Gender().pairs(tokenizer("llama3"), Split.DISCOVERY, 1000, 0)
-    assert len(pairs) == 2 * 8 * 8
+    assert len(pairs) == 8 * 8  # each in one direction: the other one is the same pair exchanged
     assert len({frozenset((p.answer, p.answer_cf)) for p in pairs}) == 64
     first = pairs[:16]  # each profession once before any comes again, the genders in turns
     assert len({p.answer for p in first}) == 16

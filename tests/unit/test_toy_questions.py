@@ -40,6 +40,12 @@ def pairs():
     return ToyArith().pairs(Stated(), Split.DISCOVERY, 300, seed=0)
 
 
+def test_no_pair_comes_twice_or_exchanged():
+    found = ToyArith().pairs(Stated(n_digits=1), Split.TEST, 200, seed=0)
+    asked = [(pair.clean, pair.counterfactual) for pair in found]
+    assert len(asked) == len({frozenset(pair) for pair in asked}) > 100
+
+
 def test_it_is_a_task():
     assert isinstance(ToyArith(), Task)
 
