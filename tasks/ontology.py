@@ -1,14 +1,15 @@
 """Chain of thought over ontologies (Dutta et al., arXiv:2402.18312), with a generator of its own."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arithloc.benchmark.api import PromptPair, Split, TaskInfo, TokenizerMismatch
+from arithloc.benchmark.api import Gate, PromptPair, Split, TaskInfo, TokenizerMismatch
 from arithloc.tasks.drawing import Drawn, draw
 from arithloc.tasks.layout import Bos
 from arithloc.tasks.ontology_chain import MAX_HOPS, Step, steps
-from arithloc.tasks.ontology_edits import Kind, kinds
+from arithloc.tasks.ontology_edits import CONFLICTS, Kind, kinds
 from arithloc.tasks.ontology_encoding import PromptEncoder
 from arithloc.tasks.ontology_items import Order
 from arithloc.tasks.ontology_source import OntologySource
@@ -50,6 +51,7 @@ class OntologyCot:
         name="ontology-cot",
         summary="The next word of a chain of thought over made-up, false or true links between classes.",
         family="reasoning",
+        gate=Gate(share=0.8, counterfactual=True, vocabulary=True),
     )
 
     def __post_init__(self) -> None:
@@ -71,6 +73,10 @@ class OntologyCot:
             )
         if self.kind is Kind.CONTROL and self.distractors == 0:
             raise ValueError("Expected distractors to change for kind control, found none. Use distractors=2.")
+
+        if self.kind in CONFLICTS:  # their counterfactuals have two readings and so no right answer
+            gate = dataclasses.replace(self.info.gate, counterfactual=False)
+            object.__setattr__(self, "info", dataclasses.replace(self.info, gate=gate))
 
     @property
     def scored(self) -> Step:

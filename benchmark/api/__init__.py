@@ -12,7 +12,7 @@ from arithloc.benchmark.api.method import Method, MethodInfo, Problem, Progress
 from arithloc.benchmark.api.model import ModelSource
 from arithloc.benchmark.api.prompts import SHOT, PromptPair, data_hash
 from arithloc.benchmark.api.scores import Scores
-from arithloc.benchmark.api.task import Task, TaskInfo
+from arithloc.benchmark.api.task import Gate, Task, TaskInfo
 from arithloc.benchmark.api.vocabulary import Ablation, Granularity, Split
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ArithlocError",
     "BadScores",
     "ComponentSpace",
+    "Gate",
     "Granularity",
     "Method",
     "MethodInfo",

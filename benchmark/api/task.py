@@ -5,7 +5,24 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from arithloc.benchmark.api.prompts import PromptPair
+from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.api.vocabulary import Split
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a model must be able to do for its circuit to be worth asking for; else cells fail as `model-cannot`.
+
+    Attributes:
+        share: share of prompts that it must answer.
+        counterfactual: so many of the counterfactual prompts too, whose answer is that of the pair, or the clean one where
+            the pair has a foil.
+        vocabulary: the answer must lead among all tokens, not only among the candidates.
+    """
+
+    share: float = MIN_CORRECT
+    counterfactual: bool = False
+    vocabulary: bool = False
 
 
 @dataclass(frozen=True)
@@ -19,6 +36,7 @@ class TaskInfo:
         version: raised when the pairs may change.
         control_for: name of the task this one is the matched control of.
         correct_only: score only pairs whose clean prompt the model answers correctly.
+        gate: where `correct_only`, what is asked of the model before.
     """
 
     name: str
@@ -27,6 +45,7 @@ class TaskInfo:
     version: str = "1"
     control_for: str = ""
     correct_only: bool = True
+    gate: Gate = Gate()
 
 
 @runtime_checkable

@@ -16,7 +16,6 @@ from arithloc.benchmark import engine
 from arithloc.benchmark.api import ArithlocError, BadScores, ComponentSpace, Problem, Scores
 from arithloc.benchmark.api.errors import MethodCrashed, MethodError, quoted
 from arithloc.benchmark.api.registry import methods, one_line
-from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.engine.batching import is_out_of_memory
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.choices import instantiate
@@ -116,7 +115,8 @@ def check_pairs(job: Job, pairs: PairSet) -> None:
     if pairs.too_few_correct and not job.force_incapable:
         raise CannotScore(
             "model-cannot",
-            f"Expected {job.model} to answer at least {MIN_CORRECT:.0%} of the pairs, found {pairs.kept:.0%}. "
+            f"Expected {job.model} to answer at least {pairs.gate.share:.0%} of the prompts, found "
+            f"{' and '.join(f'{share:.1%} of the {prompts}' for prompts, share in pairs.shares)}. "
             "Choose an easier task or another prompt form, or add --force-incapable.",
         )
     if not pairs.discovery or not pairs.evaluation:

@@ -2,23 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
 from arithloc.benchmark import engine
-from arithloc.benchmark.api import ArithlocError, Progress, PromptPair, Split, data_hash
+from arithloc.benchmark.api import ArithlocError, Gate, Progress, PromptPair, Split, data_hash
 from arithloc.benchmark.api.errors import TaskError
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import one_line, tasks
-from arithloc.benchmark.api.study import MIN_CORRECT
 from arithloc.benchmark.models import SubjectModel
 from arithloc.benchmark.runner.choices import choose_task, instantiate
 from arithloc.benchmark.runner.discovery import for_split
 from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.private_pairs import PUBLIC_SEED, PairsOf, Privacy, private_pairs
 from arithloc.benchmark.storage.records import DatasetRecord
+
+USUAL: Final = Gate()
+"""What a task asks of a model where it says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class PairSet:
         evaluation_kept: the same of the test pairs.
         discovery_drawn: pairs and clusters drawn, before the filter; None without filter.
         evaluation_drawn: the same of the test pairs.
+        shares: kinds of prompts that the model was asked to answer, and the share of each that it does; empty without
+            filter.
+        gate: the least share.
         privacy: how test pairs that were drawn with a secret seed relate to the public splits; None for public ones.
     """
 
@@ -49,6 +55,8 @@ class PairSet:
     evaluation_kept: float | None = None
     discovery_drawn: tuple[PromptPair, ...] | None = None
     evaluation_drawn: tuple[PromptPair, ...] | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+    gate: Gate = USUAL
     privacy: Privacy | None = None
 
     @property
@@ -60,8 +68,8 @@ class PairSet:
 
     @property
     def too_few_correct(self) -> bool:
-        """Whether the model answers fewer pairs than its circuit is worth asking for."""
-        return self.kept is not None and self.kept < MIN_CORRECT
+        """Whether the model answers fewer prompts than its circuit is worth asking for."""
+        return any(share < self.gate.share for _, share in self.shares)
 
     def records(self) -> tuple[DatasetRecord, DatasetRecord]:
         """Discovery and evaluation data as they are stored; counts are those of the drawn pairs."""
@@ -118,9 +126,21 @@ def _drawer(model: SubjectModel, reference: Reference) -> PairsOf:
     return pairs_of
 
 
-def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet:
-    """Keeps the pairs whose clean prompt the model answers: the answer token leads among the candidates."""
-    right = answered_right(model, [*pairs.discovery, *pairs.evaluation], progress)
+def answered(model: SubjectModel, pairs: PairSet, gate: Gate, progress: Progress) -> PairSet:
+    """Keeps the pairs whose clean prompt the model answers: the answer token leads among the candidates.
+
+    Measures beside it what the gate of the task asks of the model.
+    """
+    both = [*pairs.discovery, *pairs.evaluation]
+    readings = engine.read(model, both, progress=progress)
+    right = readings.metric("accuracy_candidates") > 0.5
+    clean = readings.metric("accuracy") if gate.vocabulary else right
+    shares = [("clean prompts", float(clean.mean()))]
+    if gate.counterfactual:
+        found = engine.read(model, both, "counterfactual", progress=progress)
+        said = found.top if gate.vocabulary else found.top_candidate
+        meant = np.array([pair.answer_token if pair.answer_cf_is_foil else pair.foil_token for pair in both])
+        shares.append(("counterfactual prompts", float((said == meant).mean())))
     in_discovery, in_evaluation = np.split(right, [len(pairs.discovery)])
     return replace(
         pairs,
@@ -130,6 +150,8 @@ def answered(model: SubjectModel, pairs: PairSet, progress: Progress) -> PairSet
         evaluation_kept=float(in_evaluation.mean()),
         discovery_drawn=pairs.discovery,
         evaluation_drawn=pairs.evaluation,
+        shares=tuple(shares),
+        gate=gate,
     )
 
 

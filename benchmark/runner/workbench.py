@@ -160,7 +160,7 @@ class Workbench:
             return pairs
         key = (job.task, job.effort.n_discovery, job.effort.n_evaluation, job.private_commitment, "correct")
         if key not in self._pairs:
-            self._pairs[key] = answered(model, pairs, lambda done, total: phase("pairs", done, total))
+            self._pairs[key] = answered(model, pairs, task.info.gate, lambda done, total: phase("pairs", done, total))
         return self._pairs[key]
 
 

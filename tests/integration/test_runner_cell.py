@@ -10,17 +10,20 @@ import torch
 from support import tiny
 
 from arithloc.benchmark import engine
-from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Split
+from arithloc.benchmark.api import Ablation, ComponentSpace, Gate, Granularity, Split
 from arithloc.benchmark.api.errors import PrerequisiteError
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import model_sources, tasks
 from arithloc.benchmark.metrics.size import circuit_size, prune
+from arithloc.benchmark.runner.cell import check_pairs
 from arithloc.benchmark.runner.choices import choose, instantiate
 from arithloc.benchmark.runner.job import Effort, SurveyRequest
 from arithloc.benchmark.runner.outcome import Failure
+from arithloc.benchmark.runner.pairs import answered, draw_pairs
 from arithloc.benchmark.runner.plan import Grid, make_plan
 from arithloc.benchmark.runner.private import PrivateSeed
 from arithloc.benchmark.runner.private_pairs import PUBLIC_PAIRS, PUBLIC_SEED
+from arithloc.benchmark.runner.refusal import CannotScore
 from arithloc.benchmark.runner.seeds import seed_of
 from arithloc.benchmark.runner.workbench import Workbench
 
@@ -234,7 +237,7 @@ def test_what_a_method_leaves_changed_in_the_process_is_put_back(bench, folder):
 def test_a_model_that_cannot_do_the_task_is_refused_unless_forced(bench, clueless):
     failure, _, _ = run(bench, clueless, plugin("Steady"), task=plugin("Filtered"))
     assert isinstance(failure, Failure) and failure.error_type == "model-cannot"
-    assert "75%" in failure.message
+    assert "75%" in failure.message and "of the clean prompts" in failure.message
     forced, _, _ = run(bench, clueless, plugin("Steady"), task=plugin("Filtered"), force_incapable=True)
     pairs = next(found for key, found in bench._pairs.items() if key[-1] == "correct")
     right = engine.read(bench._model, pairs.evaluation_drawn).metric("accuracy_candidates")
@@ -259,6 +262,26 @@ def test_discovery_and_test_pairs_can_be_of_different_kinds(bench, folder):
     assert cell.spec.discovery_kind == "single_operand" and cell.spec.task == usual_cell.spec.task
     assert result.evaluation == usual.evaluation and result.discovery.data_hash != usual.discovery.data_hash
     assert score(result, "faithfulness_area").value == score(usual, "faithfulness_area").value  # Steady sees no pairs
+
+
+def test_a_task_can_ask_more_of_a_model_before_it_is_scored(bench, folder):
+    """A toy answers its clean and its counterfactual prompts; where every answer is a foil, none of the latter."""
+    model = bench._load(str(folder), "float32")
+    drawn = draw_pairs(model, Reference("toy-arith"), 6, 8, None)
+    strict = Gate(share=0.8, counterfactual=True, vocabulary=True)
+    able = answered(model, drawn, strict, lambda done, total: None)
+    assert able.shares == (("clean prompts", 1.0), ("counterfactual prompts", 1.0)) and not able.too_few_correct
+    foils = replace(
+        drawn,
+        discovery=tuple(replace(pair, answer_cf_is_foil=True) for pair in drawn.discovery),
+        evaluation=tuple(replace(pair, answer_cf_is_foil=i < 2) for i, pair in enumerate(drawn.evaluation)),
+    )
+    unable = answered(model, foils, strict, lambda done, total: None)
+    assert unable.shares == (("clean prompts", 1.0), ("counterfactual prompts", 6 / 14)) and unable.too_few_correct
+    assert unable.kept == 1.0 and not answered(model, foils, Gate(), lambda done, total: None).too_few_correct
+    job = plan(bench, folder, plugin("Steady")).job
+    with pytest.raises(CannotScore, match=r"80% of the prompts, found 100.0% of the clean .* and 42.9% of the counter"):
+        check_pairs(job, unable)
 
 
 def test_private_test_pairs_come_from_the_seed_and_need_it(folder):

@@ -237,3 +237,10 @@ def test_real_tokenizer(world):
         assert len(pairs) == 20
         for pair in pairs:
             check_ontology_pair(tok, pair)
+
+
+def test_a_model_must_answer_clean_and_counterfactual_prompts_where_these_have_one_answer():
+    for kind, asked in (("consistent", True), ("control", True), ("question", False), ("chain", False)):
+        gate = OntologyCot(kind=Kind(kind), distractors=2).info.gate
+        assert (gate.share, gate.vocabulary, gate.counterfactual) == (0.8, True, asked)
+    assert OntologyCot.info.gate.counterfactual
