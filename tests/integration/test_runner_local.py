@@ -220,6 +220,13 @@ def test_errors_of_the_user_come_back_as_themselves(local, toy):
     assert executor.choose([plugin("Steady")], [TOY]).methods[0].record.name == "steady"
 
 
+def test_a_plugin_that_hangs_when_it_is_imported_is_given_up(local, tmp_path):
+    file = tmp_path / "hangs.py"
+    file.write_text("import time\ntime.sleep(600)\n")
+    with pytest.raises(RunError, match=r"Still importing the chosen methods and tasks after 2 s\. Raise --timeout"):
+        local(timeout=2.0).choose([Reference(f"{file}:Mine")], [TOY])
+
+
 def test_a_worker_that_cannot_start_ends_the_run_with_its_last_words(local, monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.exit('no such thing here')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
