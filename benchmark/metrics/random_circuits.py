@@ -28,7 +28,9 @@ def same_size(
     seed: int,
     allowed: Bool[ndarray, " comp"] | None = None,
 ) -> RandomCircuits:
-    """The longest prefix of a random order whose realised size is at most `size`, `n` times.
+    """The prefix of a random order whose realised size is nearest to `size`, `n` times.
+
+    Nearest, because the longest prefix that is not larger is smaller on average, by a fifth in a model of ten nodes.
 
     Args:
         space: the components.
@@ -51,7 +53,7 @@ def same_size(
                 f"Expected components that make a circuit of size {size:.4g}, found {len(inside)} of size "
                 f"{table.sizes[len(inside)]:.4g}. Draw from the whole space."
             )
-        end = int(np.searchsorted(table.sizes[: len(inside) + 1], size, side="right")) - 1
+        end = int(np.abs(table.sizes[: len(inside) + 1] - size).argmin())
         kept[draw], sizes[draw] = table.times <= end, table.sizes[end]
     return RandomCircuits(kept, sizes)
 

@@ -143,7 +143,7 @@ def test_circuits_are_drawn_as_the_tests_say(granularity):
     assert len(at["without"]) == kept.sum() and not (at["without"] & ~kept).any()
     assert {tuple(row) for row in at["without"]} <= {tuple(row) for row in prune(space, at["without"])}
     size = float(circuit_size(space, kept))
-    assert (circuit_size(space, at["random"]) <= size + 1e-12).all() and len(at["random"]) == 9
+    assert circuit_size(space, at["random"]).mean() == pytest.approx(size, rel=0.25) and len(at["random"]) == 9
     assert len(at["knocked"]) == 7 and not (at["knocked"] & ~kept).any()
     if granularity in (Granularity.NODE, Granularity.EDGE):
         assert len(at["added"]) == len(at["added_without"]) == 40

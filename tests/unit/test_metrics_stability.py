@@ -169,8 +169,21 @@ def test_random_circuits_match_a_realised_size(granularity):
     found = same_size(space, 0.3, 10, seed=0)
     np.testing.assert_allclose(circuit_size(space, found.kept), found.sizes, rtol=1e-12)
     assert (prune(space, found.kept) == found.kept).all()
-    assert (found.sizes <= 0.3).all() and (found.sizes > 0.2).all()
+    assert (np.abs(found.sizes - 0.3) < 0.06).all()
     assert len({kept.tobytes() for kept in found.kept}) == 10
+
+
+def test_random_circuits_of_a_small_model_are_no_smaller_on_average():
+    """Ten nodes: one more or less changes the size by a third, so the sizes lie on both sides."""
+    space = ComponentSpace(Granularity.NODE, ModelShape(2, 4, 4, d_model=8, d_head=2, d_mlp=3, vocab=5))
+    for size in (0.12, 0.3, 0.42):
+        found = same_size(space, size, 200, seed=1)
+        assert found.sizes.mean() == pytest.approx(size, abs=0.02) and found.sizes.min() < size < found.sizes.max()
+        rng = np.random.default_rng(1)
+        for own in found.sizes[:20]:
+            order = rng.permutation(10)
+            sizes = [float(circuit_size(space, np.isin(np.arange(10), order[:n]))) for n in range(11)]
+            assert abs(own - size) == pytest.approx(min(abs(one - size) for one in sizes), abs=1e-12)
 
 
 def test_random_circuits_can_be_kept_out_of_a_circuit():
