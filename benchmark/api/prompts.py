@@ -11,6 +11,9 @@ from arithloc.benchmark.api.vocabulary import Split
 SHOT = "shot"
 """Position class of exemplars and of everything in front of the query that no intervention may touch."""
 
+OPERAND = "operand"
+"""Beginning of the position classes of operands."""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptPair:
@@ -73,6 +76,18 @@ class PromptPair:
     def foil_token(self) -> int:
         """Scored token of the counterfactual answer, or of the foil."""
         return self.answer_cf_ids[self.first_diff]
+
+    @property
+    def subclasses(self) -> tuple[str, ...]:
+        """Sub-class of each token: `operand1_last` on the last token of operand 1, and so on; else empty.
+
+        A number of one token is its own last one, so that the sub-class means the same for every tokenizer.
+        """
+        following = (*self.classes[1:], "")
+        return tuple(
+            f"{cls}_last" if cls.startswith(OPERAND) and cls != after else ""
+            for cls, after in zip(self.classes, following, strict=True)
+        )
 
     @property
     def n_tokens(self) -> int:

@@ -155,6 +155,7 @@ def _print_pair(pair: PromptPair, tokenizer: Any, out: Console) -> None:
 
 def _add_token(table: Table, row: dict[str, Any], colour: str) -> None:
     clean, other, name = (escape(row[part]) for part in ("clean", "counterfactual", "class"))
+    name += f" ({row['subclass']})" if row["subclass"] else ""
     if row["edited"]:
         clean, other = f"[bold]{clean}[/bold]", f"[bold]{other} *[/bold]"
     style = f"[{colour}]", f"[/{colour}]"
@@ -170,10 +171,11 @@ def _tokens(pair: PromptPair, tokenizer: Any) -> list[dict[str, Any]]:
             "clean": _shown(tokenizer, clean),
             "counterfactual": _shown(tokenizer, other),
             "class": cls,
+            "subclass": subclass,
             "edited": clean != other,
         }
-        for position, (clean, other, cls) in enumerate(
-            zip(pair.clean_ids, pair.counterfactual_ids, pair.classes, strict=True)
+        for position, (clean, other, cls, subclass) in enumerate(
+            zip(pair.clean_ids, pair.counterfactual_ids, pair.classes, pair.subclasses, strict=True)
         )
     ]
 

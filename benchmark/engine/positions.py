@@ -15,11 +15,11 @@ LAST = "last"
 """The scored position."""
 
 Positions = str | Sequence[int]
-"""`all`, `last`, the name of a position class, or token indices valid for every pair."""
+"""`all`, `last`, the name of a position class or sub-class (`operand1_last`), or token indices valid for every pair."""
 
 
 def selected(pair: PromptPair, positions: Positions) -> tuple[int, ...]:
-    """Token indices that `positions` means in one pair, ascending; empty for a class that the pair does not have.
+    """Token indices that `positions` means in one pair, ascending; empty for a class or sub-class that the pair does not have.
 
     Raises:
         BadOption: the class of exemplars, or an index that is outside the prompt or an exemplar's.
@@ -31,7 +31,8 @@ def selected(pair: PromptPair, positions: Positions) -> tuple[int, ...]:
             )
         if positions == LAST:
             return (pair.n_tokens - 1,)
-        return tuple(t for t, c in enumerate(pair.classes) if c == positions or (positions == ALL and c != SHOT))
+        found = tuple(t for t, c in enumerate(pair.classes) if c == positions or (positions == ALL and c != SHOT))
+        return found or tuple(t for t, c in enumerate(pair.subclasses) if c == positions)
     for t in positions:
         if not 0 <= t < pair.n_tokens or pair.classes[t] == SHOT:
             raise BadOption(
