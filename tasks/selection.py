@@ -96,22 +96,37 @@ class Selection:
         return draw(source, tokenizer, split, n, seed)
 
     def _check_forms(self, source: TwoOperandSource, encoder: Encoder) -> None:
-        for frame in source.frames:
-            self._check_form(source, frame, encoder)
+        """The prompts must have the length and the operand positions of the addition that they control for."""
+        refused = {frame.id: found for frame in source.frames if (found := self._misfit(source, frame, encoder))}
+        if not refused:
+            return
+        first, found = next(iter(refused.items()))
+        fit = [frame.id for frame in resolve(self.templates) if not self._misfit(source, frame, encoder)]
+        ways = " or ".join(f"frames={name}" for name in fit)
+        advice = (
+            ways
+            or "comparison-yes-no, which has a form of its own, or a model whose tokenizer has whole tokens for these words"
+        )
+        raise TokenizerMismatch(
+            f"Expected {self.info.name} in the form of the addition of frame {first}, as many tokens and the numbers at "
+            f"the same places, found {found}. Use {advice}."
+        )
 
-    def _check_form(self, source: TwoOperandSource, frame: Frame, encoder: Encoder) -> None:
-        """The prompt must have the length and the operand positions of the addition that it controls for."""
+    def _misfit(self, source: TwoOperandSource, frame: Frame, encoder: Encoder) -> str:
+        """Tokens of each wording of a frame, where they differ; empty where all have the same form."""
         addition = Grid("add", self.digits, shortcuts=True, among=source.grids[0].among)
         operands: Operands = next(x for x in enumerate_grid(source.grids[0]) if addition.result(x) is not None)
         asked = [question(frame, grid, operands) for grid in (*source.grids, addition)]
         layout = source.layout(asked[0], encoder)
         found = encoder.encode(asked, [layout] * len(asked))
-        classes = {encoded if isinstance(encoded, Rule) else encoded.classes for encoded in found}
-        if len(classes) > 1:
-            raise TokenizerMismatch(
-                f"Expected {self.info.name} in the form of the addition of frame {frame.id}, found that "
-                f"{' and '.join(self.selectors)} do not take the same tokens as the sum. Use the other noun frame."
-            )
+        forms = [encoded if isinstance(encoded, Rule) else encoded.classes for encoded in found]
+        if len(set(forms)) == 1:
+            return ""
+        names = (*self.selectors, "sum")
+        return ", ".join(
+            f"{name!r}: {form.value if isinstance(form, Rule) else f'{len(form)} tokens'}"
+            for name, form in zip(names, forms, strict=True)
+        )
 
 
 @dataclass(frozen=True)

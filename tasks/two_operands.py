@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from arithloc.benchmark.api import SHOT, Split
+from arithloc.benchmark.api import SHOT, Split, TooFewPairs
 from arithloc.tasks.encoding import Encoder
 from arithloc.tasks.exemplars import exemplar_operands
 from arithloc.tasks.frames import LABELS, REPLY_LABELS, operator_slot
@@ -20,6 +20,9 @@ from arithloc.tasks.truth import agrees
 
 N_FOILS = 64
 """Foils tried for one pair."""
+
+MAX_SPLIT_SEEDS = 50
+"""Split seeds that are tried for one that leaves no split without operand pairs."""
 
 N_ANSWERS = 20_000
 """Most results whose tokens are looked up for the candidates."""
@@ -90,6 +93,8 @@ class TwoOperandSource:
         """Every frame with every operand pair, each once; no operand pair comes again before all have come."""
         name = f"{self.seed}/{self.task}/{self.split.value}/{self.kind.value}"
         members = self.pool(self.grids[0].operator).members
+        if not members:
+            raise self._nothing_in_split()
         turns = _turns(name, len(members), len(self.frames), len(self.grids))
         for turn in range(len(self.frames)):
             order = turns.order(turn)
@@ -99,6 +104,19 @@ class TwoOperandSource:
                 frame = self.frames[(turns.offsets[index][0] + turn) % len(self.frames)]
                 grid = self.grids[(turns.offsets[index][1] + turn) % len(self.grids)]
                 yield question(frame, grid, members[index])
+
+    def _nothing_in_split(self) -> TooFewPairs:
+        """What to say where a small grid has operand pairs in other splits alone."""
+        grid = self.grids[0]
+        counts = {split.value: len(pool(grid, split, self.split_seed).members) for split in Split}
+        seeds = (seed for seed in range(MAX_SPLIT_SEEDS) if all(pool(grid, s, seed).members for s in Split))
+        fit = next(seeds, None)
+        return TooFewPairs(
+            f"Expected operand pairs of {grid.operator} in {grid.range} for {self.split.value}, found "
+            f"{', '.join(f'{n} for {name}' for name, n in counts.items())}"
+            f"{f', {self.shots} of them exemplars' if self.shots else ''}. "
+            f"Use {f'split_seed={fit} or ' if fit is not None else ''}a larger range."
+        )
 
     def _tag(self, operands: Operands) -> str:
         first = self.grids[0].operator
