@@ -97,16 +97,6 @@ def _weights(n_clusters: int, data_hash: str, n_draws: int) -> Float[ndarray, "r
     return weights
 
 
-def ratio_replicates(
-    draws: Resamples,
-    circuit: Float[ndarray, "*batch pair"],
-    full: Float[ndarray, " pair"],
-    empty: Float[ndarray, " pair"],
-) -> Float[ndarray, "rep ..."]:
-    """Replicates of f, from per-pair values."""
-    return ratios(draws.means(circuit), draws.means(full), draws.means(empty))
-
-
 def ratios(
     circuit: Float[ndarray, "rep ..."], full: Float[ndarray, " rep"], empty: Float[ndarray, " rep"]
 ) -> Float[ndarray, "rep ..."]:

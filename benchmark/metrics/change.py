@@ -1,4 +1,4 @@
-"""Changes of predictions: relative logit change, KL between predictions, and where an answer moves to."""
+"""Changes of predictions: relative logit change, and where an answer moves to."""
 
 from dataclasses import dataclass
 
@@ -50,17 +50,6 @@ def rel_logit_change(reference: Float[ndarray, " pair"], patched: Float[ndarray,
     if reference.mean() == 0:
         raise MetricError("Expected a mean reference logit other than 0, found 0. Use the mean difference.")
     return float((patched - reference).mean() / reference.mean())
-
-
-def kl_divergence(p: Float[ndarray, "*batch vocab"], q: Float[ndarray, "*batch vocab"]) -> Float[ndarray, "*batch"]:
-    """KL(p, q) = sum of p (log p - log q) in nats, summed over the vocabulary; terms with p = 0 are 0.
-
-    Args:
-        p: probabilities of the reference.
-        q: probabilities that are compared with it; positive wherever p is.
-    """
-    logs = np.log(p, out=np.zeros_like(p), where=p > 0) - np.log(q, out=np.zeros_like(q), where=p > 0)
-    return np.asarray((p * logs).sum(axis=-1))
 
 
 def prediction_change(

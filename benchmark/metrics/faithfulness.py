@@ -79,26 +79,6 @@ def completeness(
     return np.asarray(1.0 - faithfulness(removed, full, empty))
 
 
-def kl_recovery(
-    kl_circuit: Float[ndarray, "*batch pair"], kl_empty: Float[ndarray, " pair"]
-) -> Float[ndarray, "*batch"]:
-    """f_kl = 1 - mean KL(M, C) / mean KL(M, 0), at most 1; a ratio of means.
-
-    Args:
-        kl_circuit: KL(M, C) per pair in nats, summed over the vocabulary.
-        kl_empty: KL(M, 0) per pair in nats.
-
-    Raises:
-        NoEffect: mean KL(M, 0) below 0.05 nats.
-    """
-    if kl_empty.mean() < MIN_KL:
-        raise NoEffect(
-            f"Expected a mean KL(full, empty) of at least {MIN_KL} nats, found {kl_empty.mean():.4g}. "
-            "The ablation does not change what the model predicts; use other pairs or another metric."
-        )
-    return np.asarray(1.0 - kl_circuit.mean(axis=-1) / kl_empty.mean())
-
-
 def bounded(f: Float[ndarray, "*batch"]) -> Float[ndarray, "*batch"]:
     """g(f) = 1 - min(|1 - f|, 1): 1 at f = 1, 0 for f <= 0 and f >= 2, so that over-recovery earns nothing.
 

@@ -10,8 +10,10 @@ from scipy.stats import entropy
 from support.random_pairs import random_pairs
 
 from arithloc.benchmark.engine.readings import METRICS, ReadingsBuilder, Reducer
+from arithloc.benchmark.metrics.faithfulness import faithfulness
 
 VOCAB = 40
+CLEAN, PATCHED, COUNTERFACTUAL = (0.7, 0.2, 0.1), (0.5, 0.3, 0.2), (0.2, 0.3, 0.5)
 PAIRS = random_pairs(VOCAB, (6, 6, 6))
 
 
@@ -21,6 +23,17 @@ def readings(clean, run):
     builder.clean_top(range(3), reducer.clean_top)
     builder.put(reducer(torch.tensor(run).unsqueeze(1)), range(3))
     return builder.build()
+
+
+def test_ex_11():
+    """KL in nats, summed over the vocabulary: .0851228 and .6348973, so a recovery of .8659266."""
+    logits = np.full((3, 3, VOCAB), -1e9)
+    for row, probabilities in enumerate((CLEAN, PATCHED, COUNTERFACTUAL)):
+        logits[row, :, :3] = np.log(probabilities)
+    patched, counterfactual = (readings(logits[0], run).metric("kl") for run in logits[1:])
+    assert patched == pytest.approx([0.0851228] * 3, abs=1e-6)
+    assert counterfactual == pytest.approx([0.6348973] * 3, abs=1e-6)
+    assert float(faithfulness(-patched, np.zeros(3), -counterfactual)) == pytest.approx(0.8659266, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=15)

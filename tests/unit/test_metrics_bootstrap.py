@@ -12,7 +12,7 @@ from arithloc.benchmark.metrics.bootstrap import (
     interval,
     lower_bound,
     quantile_with_infinity,
-    ratio_replicates,
+    ratios,
     resamples,
     upper_bound,
 )
@@ -20,6 +20,10 @@ from arithloc.benchmark.metrics.bootstrap import (
 HASH = "ab" * 32
 FULL, EMPTY = np.array([4.0, 6, 2]), np.array([-1.0, -2, -1])
 CIRCUIT, OTHER = np.array([3.0, 4, 2]), np.array([2.0, 4, 2])
+
+
+def ratio_replicates(draws, circuit, full, empty):
+    return ratios(*(draws.means(values) for values in (circuit, full, empty)))
 
 
 def all_draws():

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from scipy.stats import entropy
 
 from arithloc.benchmark.api.errors import MetricError
 from arithloc.benchmark.metrics.change import (
     coefficient_drop,
-    kl_divergence,
     prediction_change,
     rel_logit_change,
     rel_logit_change_zhang,
@@ -148,26 +145,6 @@ def test_ex_10_relative_logit_change():
         rel_logit_change_zhang(np.zeros(1), np.ones(1))
     with pytest.raises(MetricError, match="other than 0"):
         rel_logit_change(np.array([1.0, -1.0]), np.ones(2))
-
-
-def test_ex_11_kl():
-    clean = np.array([0.7, 0.2, 0.1])
-    patched, counterfactual = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
-    assert kl_divergence(clean, patched) == pytest.approx(0.0851228, abs=1e-6)
-    assert kl_divergence(clean, counterfactual) == pytest.approx(0.6348973, abs=1e-6)
-    recovery = 1 - kl_divergence(clean, patched) / kl_divergence(clean, counterfactual)
-    assert recovery == pytest.approx(0.8659266, abs=1e-6)
-
-
-@settings(deadline=None)
-@given(hnp.arrays(np.float64, (2, 6), elements=st.floats(0.01, 1)), st.booleans())
-def test_kl_agrees_with_scipy_and_is_not_negative(raw, with_zero):
-    p, q = raw
-    if with_zero:
-        p[0] = 0
-    p, q = p / p.sum(), q / q.sum()
-    assert kl_divergence(p, q) == pytest.approx(entropy(p, q), abs=1e-12)
-    assert kl_divergence(p, q) >= -1e-12
 
 
 def test_prediction_change():

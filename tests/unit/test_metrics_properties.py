@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from arithloc.benchmark.metrics.change import coefficient_drop, prediction_change, rel_logit_change
 from arithloc.benchmark.metrics.cost import forward_equivalents
 from arithloc.benchmark.metrics.equivalence import Wins, equivalence, p_different, p_equivalent
-from arithloc.benchmark.metrics.faithfulness import incompleteness, kl_recovery
+from arithloc.benchmark.metrics.faithfulness import incompleteness
 from arithloc.benchmark.metrics.ground_truth import auroc_mib
 from arithloc.benchmark.metrics.minimality import against_random, minimality
 from arithloc.benchmark.metrics.ranking import pairs_to_separate
@@ -121,14 +121,6 @@ def test_ratios_of_changes_do_not_depend_on_the_unit(before, after, unit):
     assert coefficient_drop(before, before) == pytest.approx(0)
     assert rel_logit_change(before * unit, after * unit) == pytest.approx(rel_logit_change(before, after), abs=1e-9)
     assert rel_logit_change(before, after) == pytest.approx(sum(after) / sum(before) - 1, abs=1e-9)
-
-
-@few
-@given(arrays(np.float64, (3, 6), elements=st.floats(0, 5)), numbers(6, 0.5, 5))
-def test_kl_recovery_is_at_most_one_and_equals_its_definition(circuit, empty):
-    found = kl_recovery(circuit, empty)
-    assert (found <= 1).all()
-    np.testing.assert_allclose(found, [1 - sum(row) / sum(empty) for row in circuit], atol=1e-12)
 
 
 @few
