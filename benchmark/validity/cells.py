@@ -21,7 +21,7 @@ from arithloc.benchmark.storage.components import component_scores
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary
 from arithloc.benchmark.storage.records import Status
 from arithloc.benchmark.storage.repository import Repository
-from arithloc.benchmark.validity.grids import EFFORT, METHODS, Part
+from arithloc.benchmark.validity.grids import EFFORT, Part
 
 AREA = "faithfulness_area"
 
@@ -83,7 +83,7 @@ def run_missing(repository: Repository, executor: Executor, part: Part, notes: C
     Raises:
         PlanError: no cell of the grid can be run.
     """
-    choices = executor.choose([Reference.parse(m) for m in METHODS], list(part.tasks))
+    choices = executor.choose([Reference.parse(m) for m in part.methods], list(part.tasks))
     tasks = tuple(choice.reference for choice in choices.tasks)
     surveys = executor.survey(
         [SurveyRequest(m, "float32", tasks, EFFORT.n_discovery, EFFORT.n_evaluation) for m in part.models]

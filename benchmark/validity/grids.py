@@ -1,6 +1,6 @@
 """The cells that the validity of the benchmark is judged by: toys whose circuit is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from arithloc.benchmark.api import Ablation, Granularity
@@ -45,6 +45,10 @@ METHODS: Final = (
     ORACLE,
 )
 """Built-in methods that score nodes or edges in a few passes; searches and learned masks would take hours."""
+PRETRAINED_METHODS: Final = tuple(
+    name for name in METHODS if name not in (ORACLE, "eap", "eap-ig-activations", "integrated-gradients")
+)
+"""Those that score the nodes of a pretrained model without a pass for each step and block."""
 SHUFFLED: Final = "mediation"
 """Method whose scores are shuffled for a submission, and whose circuit stands for the one that was found."""
 TASK: Final = "toy-arith"
@@ -59,12 +63,14 @@ class Part:
         tasks: task references.
         ablations: what removed components are replaced with.
         granularity: what is scored.
+        methods: which of them are run, where they score that.
     """
 
     models: tuple[str, ...]
     tasks: tuple[Reference, ...] = (Reference(TASK),)
     ablations: tuple[Ablation, ...] = (Ablation.COUNTERFACTUAL,)
     granularity: Granularity = Granularity.NODE
+    methods: tuple[str, ...] = METHODS
 
 
 PARTS: Final = (
@@ -113,8 +119,7 @@ class Pretrained:
     def parts(self) -> tuple[Part, ...]:
         """The usual cells, other ablations, other kinds."""
         asked = Reference.parse(self.task)
-        return (
-            Part((self.model,), (asked,)),
-            Part((self.model,), (asked,), (Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)),
-            Part((self.model,), tuple(asked.with_options({"kind": kind}) for kind in PRETRAINED_KINDS)),
-        )
+        usual = Part((self.model,), (asked,), methods=PRETRAINED_METHODS)
+        others = (Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)
+        kinds = tuple(asked.with_options({"kind": kind}) for kind in PRETRAINED_KINDS)
+        return usual, replace(usual, ablations=others), replace(usual, tasks=kinds)

@@ -16,7 +16,7 @@ from arithloc.benchmark.storage.queries import CellFilter
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.validity.agreement import Shift, shift
 from arithloc.benchmark.validity.cells import Measured, measured_cells
-from arithloc.benchmark.validity.grids import METHODS, PRETRAINED_KINDS, SHUFFLED, USUAL, Pretrained
+from arithloc.benchmark.validity.grids import PRETRAINED_KINDS, PRETRAINED_METHODS, SHUFFLED, USUAL, Pretrained
 from arithloc.benchmark.validity.submissions import Submitted, submissions
 
 NULL = "random"
@@ -55,7 +55,7 @@ def on_pretrained(repository: Repository, bench: Workbench, case: Pretrained) ->
         bench: runs the submissions.
         case: the model and what it is asked.
     """
-    wanted = CellFilter(granularities=[Granularity.NODE], models=[case.model], methods=METHODS)
+    wanted = CellFilter(granularities=[Granularity.NODE], models=[case.model], methods=PRETRAINED_METHODS)
     cells = measured_cells(repository, wanted)
     asked = Reference.parse(case.task)
 

@@ -14,11 +14,11 @@ from arithloc.benchmark.validity import cells, findings, grids, page, submission
 def small(monkeypatch):
     """One toy, three methods, few pairs."""
     base, methods = ("toy-a-base-1",), ("random", "mediation", "oracle")
-    parts = (grids.Part(base),)
+    parts = (grids.Part(base, methods=methods),)
     effort = Effort(6, 10, 20, 4)
     for module, names in (
-        (grids, {"PARTS": parts}),
-        (cells, {"METHODS": methods, "EFFORT": effort}),
+        (grids, {"PARTS": parts, "PRETRAINED_METHODS": ("random", "mediation")}),
+        (cells, {"EFFORT": effort}),
         (findings, {"BASE": base, "STRESS": (), "VARIED": (), "METHODS": methods}),
         (page, {"BASE": base, "STRESS": (), "VARIED": base}),
         (submissions, {"SEEDS": 1}),
@@ -34,7 +34,7 @@ def test_validity(small, tmp_path, capsys):
     assert "--model and --task together" in capsys.readouterr().err
     assert guarded(command, arguments) == 0
     # the grid; on the model taken as unknown the usual cells, two ablations and a kind: resample needs more pairs than these
-    assert capsys.readouterr().err.count(": ok (") == 3 + 3 * 4
+    assert capsys.readouterr().err.count(": ok (") == 3 + 2 * 4
     text = out.read_text()
     with Repository.open(db, read_only=True) as repository:
         by_method = {cell.method: cell for cell in repository.cells() if cell.model == "toy-a-base-1"}
@@ -61,7 +61,7 @@ def test_stored_cells_are_not_run_again(small, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise MetricError("stop here")
 
-    monkeypatch.setattr(cells, "METHODS", ("random",))
+    monkeypatch.setattr(grids, "PARTS", (grids.Part(("toy-a-base-1",), methods=("random",)),))
     monkeypatch.setattr(findings, "collect", stop)
     arguments = ["validity", str(tmp_path / "validity.md"), "--db", str(tmp_path / "validity.db")]
     assert guarded(command, arguments) == 1
