@@ -18,7 +18,7 @@ from arithloc.tasks.toy.controls import Claim, Control, refuted, run_controls
 from arithloc.tasks.toy.forward import Network
 from arithloc.tasks.toy.plans import Plan
 from arithloc.tasks.toy.siit_recipe import SIIT_VERSION, Aligned, SiitRecipe
-from arithloc.tasks.toy.siit_swaps import spare_effect, strict_change, strict_effect, swap_score
+from arithloc.tasks.toy.siit_swaps import silent_change, silent_effect, spare_effect, swap_score
 from arithloc.tasks.toy.subject import Batch, Subject, Tally, batches
 from arithloc.tasks.toy.trained_audit import EDGE_QUESTIONS, TrainedAudit
 
@@ -128,14 +128,20 @@ class SiitAudit(TrainedAudit):
         rows, bad = [], 0
         for node, found in effects.items():
             role, labels = self.program.role(node), dict.fromkeys(classes, "out")
-            for cls, here in zip(classes, self.program.at(node), strict=True):
+            stated = self.stated(node)
+            places = zip(classes, self.program.at(node), self.program.silent(node), strict=True)
+            for cls, here, silent in places:
                 tally = alone[node][cls]
-                if here:
-                    labels[cls] = spare_label(tally) if node in spare else "in"
+                if not here and not silent:
+                    labels[cls] = measured_label(tally, "out", stated.get(cls))
+                elif here:
+                    labels[cls] = measured_label(tally, "undecided", stated.get(cls)) if node in spare else "in"
                     bad += node not in spare and tally.flip < LEAST_FLIP
                 else:
                     bad += tally.flipped > 0
-            label = "out" if role is None else spare_label(found.resample) if node in spare else "in"
+            label = "out" if role is None else "in"
+            if node in spare:
+                label = measured_label(found.resample, "undecided", stated.get(""))
             rows.append(self.node_row(node, role, label, labels, found))
         name = "interchange of single nodes at one position class"
         n = next(iter(alone.values()))[classes[0]].total
@@ -145,10 +151,15 @@ class SiitAudit(TrainedAudit):
         self.certify(7, name, start, len(rows) == len(self.exact.nodes), len(rows), total, total, "float64")
         return rows
 
+    def stated(self, node: str) -> dict[str, str]:
+        """Labels of a node in the given document: by class, and of the whole node under the empty name."""
+        rows = self.claimed["nodes"] if self.claimed else []
+        return next(({**row["classes"], "": row["label"]} for row in rows if row["id"] == node), {})
+
     def joint(self) -> None:
         """Check 3: all sites that must carry nothing, resampled together."""
         start = time.perf_counter()
-        found = strict_effect(self.batches(self.plan.joint, "joint"), self.program, 3, self.rng("joint sources"))
+        found = silent_effect(self.batches(self.plan.joint, "joint"), self.program, 3, self.rng("joint sources"))
         name = "joint resampling of all sites that are out"
         self.certify(3, name, start, found.flipped == 0, found.total, found.flip, 0.0, "float64")
 
@@ -191,7 +202,7 @@ class SiitAudit(TrainedAudit):
         other = Aligned.of(replace(self.aligned_to, alignment=3 - self.aligned_to.alignment, redundant=False))
         elsewhere = tuple(node for node in other.nodes if not other.role(node))
         found = run_controls(batch, Claim(inside, frozenset(inside), outside, elsewhere, inside[:1]), rng)
-        displaced = strict_change(batch, other, rng)
+        displaced = silent_change(batch, other, rng)
         found.append(refuted("sites of another alignment", float(displaced.flips.mean())))
         if self.early is not None:
             young = Subject(Network(self.early, self.exact.network.config), self.exact.form)
@@ -199,18 +210,26 @@ class SiitAudit(TrainedAudit):
         self.run_controls(found, start, len(batch.ids))
 
 
-def spare_label(tally: Tally) -> str:
-    """Label of a member of a redundant pair, by what resampling it alone does.
+def measured_label(tally: Tally, silent: str, stated: str | None) -> str:
+    """Label of a site about which the program says nothing, by what resampling it alone does.
 
-    `in` from 10% of flipped answers. Below, another one may stand in for it: `undecided`.
+    Args:
+        tally: its effect.
+        silent: label where it flips nothing.
+        stated: label in a given document. It stays where it is `undecided`, which claims nothing, and where it is `in`
+            and some answer flips: fewer questions cannot tell this from `undecided`.
+
+    Returns: `in` from 10% of flipped answers, `undecided` below: another one may stand in for it.
     """
-    return "in" if tally.flip >= LEAST_FLIP else "undecided"
+    if stated == "undecided" or (stated == "in" and tally.flipped):
+        return stated
+    return "in" if tally.flip >= LEAST_FLIP else "undecided" if tally.flipped else silent
 
 
 def too_early(batch: Batch, program: Aligned, rng: np.random.Generator) -> Control:
     """The claims must not hold of the model after a tenth of its training."""
     tally = Tally()
-    tally.add(strict_change(batch, program, rng))
+    tally.add(silent_change(batch, program, rng))
     followed = [swap_score([batch], held, rng, whole=True).iia for held in program.variables]
     worst = min(1 - tally.flip, *followed)
     return Control("the model at a tenth of its training", "some claim below 1", round(worst, 6), worst < 1)

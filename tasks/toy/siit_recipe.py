@@ -147,5 +147,14 @@ class Aligned:
         return np.isin(np.array(self.form.classes), chosen)
 
     def strict(self, node: str) -> Bool[ndarray, " pos"]:
-        """Positions at which a node must carry nothing: all at which it is not part of the circuit."""
+        """Positions at which a node is trained to carry nothing: all at which it is not part of the circuit."""
         return ~self.at(node)
+
+    def silent(self, node: str) -> Bool[ndarray, " pos"]:
+        """Positions at which a node is claimed to carry nothing.
+
+        The program says nothing about the sign, which the output node writes at `eq`, and training under replacements
+        scores digits only: no claim there.
+        """
+        free = np.array([node == self.output and cls == "eq" for cls in self.form.classes])
+        return self.strict(node) & ~free

@@ -1,4 +1,4 @@
-"""Interchange tests of an interchange-trained model: its variables, its strict sites, and its spare head."""
+"""Interchange tests of an interchange-trained model: its variables, its silent sites, and its spare head."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,19 +58,19 @@ def swap_score(batches: Iterable[Batch], held: Held, rng: np.random.Generator, w
     return score
 
 
-def strict_change(batch: Batch, program: Aligned, rng: np.random.Generator) -> Change:
-    """What changes when all strict sites are resampled together, each node from a source of its own."""
-    at: dict[str, Bool[ndarray, " pos"]] = {node: program.strict(node) for node in program.nodes}
+def silent_change(batch: Batch, program: Aligned, rng: np.random.Generator) -> Change:
+    """What changes when all sites claimed to carry nothing are resampled together, each node from its own source."""
+    at: dict[str, Bool[ndarray, " pos"]] = {node: program.silent(node) for node in program.nodes}
     values = {node: output(batch.trace, node)[rng.permutation(len(batch.ids))] for node in at}
     return batch.compare(replaced(values, at))
 
 
-def strict_effect(batches: Iterable[Batch], program: Aligned, draws: int, rng: np.random.Generator) -> Tally:
-    """Joint effect of all strict sites."""
+def silent_effect(batches: Iterable[Batch], program: Aligned, draws: int, rng: np.random.Generator) -> Tally:
+    """Joint effect of all sites that are claimed to carry nothing."""
     total = Tally()
     for batch in batches:
         for _ in range(draws):
-            total.add(strict_change(batch, program, rng))
+            total.add(silent_change(batch, program, rng))
     return total
 
 

@@ -1,4 +1,4 @@
-"""Trains a toy model, proves its circuit, and ships both: `python -m arithloc.tasks.toy.train NAME`."""
+"""Trains toy models, proves their circuits, and ships both: `python -m arithloc.tasks.toy.train NAME...`."""
 
 import argparse
 import datetime
@@ -65,29 +65,35 @@ def prove(recipe: TrainingRecipe, name: str, kept: Path) -> dict[str, Any]:
         return NaturalAudit(name, recipe, folder, NaturalPlan(), report=say).run()
 
 
+def ship(name: str, recipe: TrainingRecipe, kept: Path, device: str, out: Path) -> bool:
+    """Trains and audits one model; True if it passed, and only then it is shipped."""
+    if not (kept / f"{name}.safetensors").is_file():
+        train_to(recipe, name, device, kept)
+    document = prove(recipe, name, kept)
+    if not proven(document):
+        say(f"{name} is not shipped: a check failed")
+        return False
+    created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    document["provenance"] = provenance(created, commit_of(Path(__file__).parent))
+    (out / WEIGHTS_FOLDER).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(kept / f"{name}.safetensors", out / WEIGHTS_FOLDER / f"{name}.safetensors")
+    write_document(document, out / TRUTH_FOLDER)
+    return True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains and audits; 1 if a check failed, and then nothing is shipped."""
-    here, recipes = Path(__file__).parent, trained_recipes()
+    """Trains and audits; 1 if a check of a model failed."""
+    recipes = trained_recipes()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=sorted(recipes))
+    parser.add_argument("names", nargs="+", choices=sorted(recipes), metavar="NAME", help=", ".join(sorted(recipes)))
     parser.add_argument("--kept", type=Path, help="folder for trained weights; what lies there is not trained again")
     parser.add_argument("--device", default="cpu", help="torch device of the training")
-    parser.add_argument("--out", type=Path, default=here, help="receives weights/ and circuits/")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="receives weights/ and circuits/")
     given = parser.parse_args(arguments)
-    name, recipe = given.name, recipes[given.name]
     with tempfile.TemporaryDirectory() as temporary:
         kept = given.kept or Path(temporary)
-        if not (kept / f"{name}.safetensors").is_file():
-            train_to(recipe, name, given.device, kept)
-        document = prove(recipe, name, kept)
-        if not proven(document):
-            return 1
-        created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        document["provenance"] = provenance(created, commit_of(here))
-        (given.out / WEIGHTS_FOLDER).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(kept / f"{name}.safetensors", given.out / WEIGHTS_FOLDER / f"{name}.safetensors")
-        write_document(document, given.out / TRUTH_FOLDER)
-    return 0
+        passed = [ship(name, recipes[name], kept, given.device, given.out) for name in given.names]
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

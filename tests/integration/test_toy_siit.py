@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from arithloc.tasks.toy import train
 from arithloc.tasks.toy.arithmetic import Questions, answers
-from arithloc.tasks.toy.export import write_folder
 from arithloc.tasks.toy.forward import Network
 from arithloc.tasks.toy.plans import Plan
-from arithloc.tasks.toy.siit import Trainer, enriched, stack, swap_edits, train_siit
-from arithloc.tasks.toy.siit_audit import SiitAudit
+from arithloc.tasks.toy.siit import Trainer, enriched, stack, swap_edits
 from arithloc.tasks.toy.siit_recipe import SiitRecipe
 from arithloc.tasks.toy.torch_forward import Replacement
 
@@ -45,6 +44,8 @@ def test_every_site_is_part_of_the_circuit_or_strict():
     inside = {node: int(program.at(node).sum()) for node in program.nodes if program.at(node).any()}
     assert inside == {"a0.h2": 3, "m0": 3, "a1.h3": 3, "a1.h0": 3, "m2": 4}
     assert all((program.at(node) ^ program.strict(node)).all() for node in program.nodes)
+    unclaimed = {n: np.flatnonzero(program.strict(n) & ~program.silent(n)).tolist() for n in program.nodes}
+    assert {n: at for n, at in unclaimed.items() if at} == {"m2": [recipe.format.index("eq")]}
     pair = SiitRecipe(2, "+", 2, 1, 0, redundant=True).program
     assert pair.variables[-1].nodes == ("a1.h1", "a1.h2") and pair.role("a1.h2") == "carry"
 
@@ -116,11 +117,12 @@ def test_loud_free_heads_begin_large_and_do_not_decay():
     assert not trainer.decay[name][free].any() and (trainer.decay[name][rest] == 0.01).all()
 
 
-def test_a_barely_trained_model_gets_no_certificate(tmp_path):
-    done = train_siit(replace(SMALL, steps=12))
-    assert [point.step for point in done.points] == [12] and done.chosen == 12
-    folder = write_folder(done.weights, done.config, SMALL.format, tmp_path / "model")
-    plan = Plan(nodes=40, classes=20, edges=5, swaps=20, joint=20, behaviour=50)
-    document = SiitAudit("toy-x", replace(SMALL, steps=12), folder, plan, early=done.early).run()
-    failed = {row["check"] for row in document["certificates"] if not row["passed"]}
-    assert {1, 2, 3, 4} <= failed and not failed & {7, 8, 9}
+def test_a_barely_trained_model_is_not_shipped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "TRAINED_FULL", Plan(nodes=40, classes=20, edges=5, swaps=20, joint=20, behaviour=50))
+    kept, out = tmp_path / "kept", tmp_path / "out"
+    assert not train.ship("toy-x", replace(SMALL, steps=12), kept, "cpu", out)
+    assert {file.name for file in kept.iterdir()} == {"toy-x.safetensors", "toy-x.early.safetensors"}
+    assert not out.exists()
+    told = capsys.readouterr().err
+    assert "kept the model after 12 steps" in told and "check 1, behaviour: FAILED" in told
+    assert "check 8, second implementation: the logits of transformers: passed" in told
