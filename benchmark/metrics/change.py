@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
@@ -70,19 +69,3 @@ def prediction_change(
     """
     changed = patched != unpatched
     return PredictionChange(changed, changed & (patched == donor_result), changed & (unpatched == answer))
-
-
-def coefficient_drop(before: Float[ndarray, " pair"], after: Float[ndarray, " pair"]) -> float:
-    """Sign-corrected drop of a coefficient that may be negative: 1 - mean(sign(m) m') / mean |m|.
-
-    Raises:
-        MetricError: all coefficients are 0.
-
-    Example: -6.2005 -> -0.9502
-    >>> round(coefficient_drop(np.array([-6.2005]), np.array([-0.9502])), 3)
-    0.847
-    """
-    size = float(np.abs(before).mean())
-    if size == 0:
-        raise MetricError("Expected coefficients other than 0, found none. Choose a unit that is active.")
-    return 1 - float((np.sign(before) * after).mean()) / size

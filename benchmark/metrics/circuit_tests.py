@@ -18,6 +18,7 @@ from arithloc.benchmark.metrics.minimality import LEVEL, minimality, necessity, 
 from arithloc.benchmark.metrics.prefixes import ranking_order
 from arithloc.benchmark.metrics.sparsity import hoyer
 from arithloc.benchmark.metrics.stability import (
+    average_overlap,
     jaccard_above_chance,
     overlap_above_chance,
     overlap_at,
@@ -28,7 +29,7 @@ from arithloc.benchmark.metrics.stability import (
 AT_LEAST = 29
 """Random circuits below which no comparison with them can reach p = 0.05: 0.9^29 = 0.047."""
 DEPTH = 50
-"""Depth at which rank-biased overlap is cut off."""
+"""Depth at which overlaps of rankings are cut off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +201,7 @@ def agreement_tests(
         return
     order, size = ranking_order(values, signed=False, seed=0), len(values)
     top = _first(order, n_top)
-    found: dict[str, list[float]] = {"spearman": [], "jaccard": [], "overlap": [], "rbo": []}
+    found: dict[str, list[float]] = {"spearman": [], "jaccard": [], "overlap": [], "average_overlap": [], "rbo": []}
     for i, other in enumerate(others, start=1):
         theirs = ranking_order(other, signed=False, seed=i)
         correlation = spearman(np.abs(values), np.abs(other))
@@ -209,6 +210,7 @@ def agreement_tests(
         if 0 < n_top < size:
             found["jaccard"].append(jaccard_above_chance(top, _first(theirs, n_top)))
             found["overlap"].append(overlap_above_chance(overlap_at(order, theirs, n_top), n_top, size))
+        found["average_overlap"].append(average_overlap(order, theirs, min(DEPTH, size)))
         found["rbo"].append(rank_biased_overlap(order, theirs, min(DEPTH, size)))
     for name, numbers in found.items():
         if numbers:

@@ -104,6 +104,7 @@ def test_agreement_with_other_runs():
     assert found["seeds_overlap"].low == pytest.approx(-1)  # (0 - 1/2) / (1 - 1/2)
     # agreements at depth 1..4: 0, 0, 2/3, 1 and all 1
     weights = 0.9 ** np.arange(4)
+    assert found["seeds_average_overlap"].low == pytest.approx((0 + 0 + 2 / 3 + 1) / 4)
     assert found["seeds_rbo"].low == pytest.approx((weights @ [0, 0, 2 / 3, 1]) / weights.sum())
     assert list(agreement_tests("seeds", values, [], 2)) == []
     assert "seeds_jaccard" not in numbers(agreement_tests("seeds", values, [same], n_top=4))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from arithloc.benchmark.api.errors import MetricError
 from arithloc.benchmark.metrics.change import (
-    coefficient_drop,
     prediction_change,
     rel_logit_change,
     rel_logit_change_zhang,
@@ -154,14 +153,6 @@ def test_prediction_change():
     assert found.changed.tolist() == [False, True, True, False]
     assert found.desired.tolist() == [False, True, False, False]
     assert found.undesired.tolist() == [False, True, False, False]  # the third pair was wrong before
-
-
-def test_ex_n4_sign_corrected_drop():
-    assert coefficient_drop(np.array([-6.2005]), np.array([-0.9502])) == pytest.approx(0.847, abs=5e-4)
-    # signs (-, +) times (-1, -1) are (1, -1): 1 - 0 / 3
-    assert coefficient_drop(np.array([-4.0, 2]), np.array([-1.0, -1])) == pytest.approx(1)
-    with pytest.raises(MetricError, match="other than 0"):
-        coefficient_drop(np.zeros(2), np.ones(2))
 
 
 def test_ex_31_cost():
