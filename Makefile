@@ -37,6 +37,10 @@ perf: smollm2  ## the speed comparison of docs/performance.md; takes about ten m
 	.venv-peers/bin/python -m pip install -q -c constraints.txt -e . transformer-lens pyvene nnsight
 	OMP_NUM_THREADS=2 .venv-peers/bin/python perf/peers.py --all
 
+.PHONY: check-tasks
+check-tasks: $(VENV)/.installed-test  ## every answer of thousands of pairs worked out anew, for all tokenizers; by hand, not in CI
+	$(BIN)/python tests/check_tasks.py
+
 setup: $(VENV)/.installed-test  ## editable install with the test tools, and the pre-commit hooks
 	$(BIN)/pre-commit install
 
