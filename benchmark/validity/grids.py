@@ -49,6 +49,10 @@ PRETRAINED_METHODS: Final = tuple(
     name for name in METHODS if name not in (ORACLE, "eap", "eap-ig-activations", "integrated-gradients")
 )
 """Those that score the nodes of a pretrained model without a pass for each step and block."""
+PRETRAINED_VARIED: Final = tuple(name for name in PRETRAINED_METHODS if name not in ("eap-ig", "clean-corrupted"))
+"""Those of them that are run under other conditions too: what is left has one backward pass at most."""
+PRETRAINED_ABLATIONS: Final = (Ablation.MEAN,)
+"""Ablations that are tried on a pretrained model, besides the usual one."""
 SHUFFLED: Final = "mediation"
 """Method whose scores are shuffled for a submission, and whose circuit stands for the one that was found."""
 TASK: Final = "toy-arith"
@@ -120,6 +124,6 @@ class Pretrained:
         """The usual cells, other ablations, other kinds."""
         asked = Reference.parse(self.task)
         usual = Part((self.model,), (asked,), methods=PRETRAINED_METHODS)
-        others = (Ablation.MEAN, Ablation.ZERO, Ablation.RESAMPLE)
+        varied = replace(usual, methods=PRETRAINED_VARIED)
         kinds = tuple(asked.with_options({"kind": kind}) for kind in PRETRAINED_KINDS)
-        return usual, replace(usual, ablations=others), replace(usual, tasks=kinds)
+        return usual, replace(varied, ablations=PRETRAINED_ABLATIONS), replace(varied, tasks=kinds)
