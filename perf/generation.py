@@ -2,8 +2,9 @@
 
     python perf/generation.py [--pairs 10000] [--tokenizer smollm2] [--tasks addition three-operands ...]
 
-A row is one draw of test pairs in processor seconds, with everything that is remembered between draws forgotten before
-it; `pairs` is smaller than asked where a grid has no more. Exit code 1 where a draw took longer than the budget.
+Prints a Markdown table. A row is one call of a task's `pairs` for the test split, in processor seconds, with everything
+that is remembered between draws forgotten before it. A grid that has fewer pairs is drawn to its end: `pairs` is then its
+size, and the note says so. Exit code 1 where a draw took longer than the budget.
 """
 
 import argparse
@@ -36,6 +37,7 @@ WIDE: dict[str, tuple[dict[str, str], ...]] = {
     "copying": ({"digits": "d2"},),
     "comparison": ({"digits": "d2"},),
     "comparison-yes-no": ({"digits": "d2"},),
+    "retrieval": ({"digits": "d2"},),
     "three-operands": ({}, {"digits": "single-digit"}),
 }
 """Options with which a task has many pairs; a task that is not named is drawn with its defaults."""
@@ -61,7 +63,7 @@ def variants(plugin: Plugin) -> Iterator[tuple[str, Any]]:
             except ArithlocError:
                 continue
             shown = ",".join(f"{key}={value}" for key, value in chosen.items())
-            yield f"{plugin.name}[{shown}]", task
+            yield f"{plugin.name}[{shown}]" if shown else plugin.name, task
 
 
 def forget() -> None:
@@ -74,12 +76,13 @@ def forget() -> None:
     gc.collect()
 
 
-def measure(task: Any, tokenizer: Any, n: int) -> tuple[str, float]:
-    """Number of pairs, or why there are none, and processor seconds."""
+def measure(task: Any, tokenizer: Any, n: int) -> tuple[int | str, float]:
+    """Number of pairs, or the name of the error where there are none, and processor seconds."""
     forget()
     start = time.process_time()
+    found: int | str
     try:
-        found = str(len(task.pairs(tokenizer, Split.TEST, n, 0)))
+        found = len(task.pairs(tokenizer, Split.TEST, n, 0))
     except ArithlocError as error:
         found = type(error).__name__
     return found, time.process_time() - start
@@ -95,17 +98,23 @@ def main() -> int:
     tokenizer = AutoTokenizer.from_pretrained(folder if folder.is_dir() else Path(arguments.tokenizer))
     toy = AutoTokenizer.from_pretrained(COMPILED[-1].folder(default_cache()))
     late = 0
-    print(f"{'task':<92}{'pairs':>8}{'s':>8}{'pairs/s':>10}")
+    print(f"Budget: {arguments.pairs:,} pairs in {BUDGET_S:g} s of one core.\n")
+    print("| task and options | pairs | s | pairs/s | note |\n|---|---:|---:|---:|---|")
     for plugin in tasks.all():
         if not isinstance(plugin, Plugin) or (arguments.tasks and plugin.name not in arguments.tasks):
             continue
         is_toy = dataclasses.is_dataclass(plugin.target) and plugin.target.info.family == "toy"
         for name, task in variants(plugin):
             found, seconds = measure(task, toy if is_toy else tokenizer, arguments.pairs)
-            rate = f"{int(found) / seconds:,.0f}" if found.isdigit() else "-"
-            print(f"{name:<92}{found:>8}{seconds:>8.2f}{rate:>10}", flush=True)
+            rate, note = f"{found / seconds:,.0f}" if isinstance(found, int) else "-", ""
+            if isinstance(found, int) and found < arguments.pairs:
+                note = "all that the test split has"
+            elif isinstance(found, str):
+                note = f"refused: {found}"
+            count = f"{found:,}" if isinstance(found, int) else "0"
+            print(f"| `{name}` | {count} | {seconds:.2f} | {rate} | {note} |", flush=True)
             late += seconds > BUDGET_S * max(arguments.pairs / 10_000, 1)
-    print(f"{late} draws over {BUDGET_S:g} s")
+    print(f"\n{late} draws over {BUDGET_S:g} s.")
     return int(late > 0)
 
 

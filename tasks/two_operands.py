@@ -152,11 +152,12 @@ class TwoOperandSource:
             yield Proposal(swapped, frozenset({OPERATOR, SHOT}), strata=(("swapped_to", other.operator),))
 
     def _same_answer_other_op(self, clean: Question, operands: Operands, rng: random.Random) -> Iterator[Proposal]:
-        other, foils = self._swap_of(clean.operator), self._foils(clean, rng)
-        result = self._grid_of[clean.operator].result(operands)
-        if result is None:
-            return
-        for chosen in in_random_order(self.pool(other.operator).by_result.get(result, ()), rng):
+        other, result = self._swap_of(clean.operator), self._grid_of[clean.operator].result(operands)
+        same = [] if result is None else self.pool(other.operator).by_result.get(result, [])
+        if not same:
+            return  # before the foils, which cost as much as all the rest
+        foils = self._foils(clean, rng)
+        for chosen in in_random_order(same, rng):
             if chosen.key == operands.key or (self.keep_digits and widths(chosen) != widths(operands)):
                 continue
             swapped = question(clean.frame, other, chosen)
