@@ -1,11 +1,11 @@
 """The same questions about the scores on a pretrained model, where nobody knows the circuit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from arithloc.benchmark.api import Granularity
+from arithloc.benchmark.api import Ablation, Granularity
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.runner.choices import choose_task
 from arithloc.benchmark.runner.scoring import build_curves
@@ -16,7 +16,14 @@ from arithloc.benchmark.storage.queries import CellFilter
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.validity.agreement import Shift, shift
 from arithloc.benchmark.validity.cells import Measured, measured_cells
-from arithloc.benchmark.validity.grids import PRETRAINED_KINDS, PRETRAINED_METHODS, SHUFFLED, USUAL, Pretrained
+from arithloc.benchmark.validity.grids import (
+    PRETRAINED_ABLATIONS,
+    PRETRAINED_KINDS,
+    PRETRAINED_METHODS,
+    SHUFFLED,
+    USUAL,
+    Pretrained,
+)
 from arithloc.benchmark.validity.submissions import Submitted, submissions
 
 NULL = "random"
@@ -59,12 +66,11 @@ def on_pretrained(repository: Repository, bench: Workbench, case: Pretrained) ->
     cells = measured_cells(repository, wanted)
     asked = Reference.parse(case.task)
 
-    def of(kind: str, accept: Callable[[str], bool]) -> list[Measured]:
+    def of(ablation: str, kind: str = USUAL) -> list[Measured]:
         options = choose_task(asked.with_options({"kind": kind})).record.options
-        return [c for c in cells if c.summary.task_options == options and accept(c.summary.ablation)]
+        return [c for c in cells if (c.summary.ablation, c.summary.task_options) == (ablation, options)]
 
-    usual = of(USUAL, lambda name: name == "counterfactual")
-    names = sorted({cell.summary.ablation for cell in of(USUAL, lambda name: name != "counterfactual")})
+    usual = of(Ablation.COUNTERFACTUAL)
     circuit_cell = next(cell for cell in usual if cell.summary.method == SHUFFLED)
     job = job_of(repository.show(circuit_cell.summary.key))
     model, pairs = bench.prepare(job, lambda *_: None)
@@ -79,6 +85,6 @@ def on_pretrained(repository: Repository, bench: Workbench, case: Pretrained) ->
         cells=tuple(usual),
         size=float(curves.circuits.sizes[at]),
         submitted=tuple(submissions(job, model, pairs, circuit, None, scores.values)),
-        ablations={name: shift(usual, of(USUAL, lambda other, name=name: other == name)) for name in names},
-        kinds={kind: shift(usual, of(kind, lambda name: name == "counterfactual")) for kind in PRETRAINED_KINDS},
+        ablations={ablation.value: shift(usual, of(ablation)) for ablation in PRETRAINED_ABLATIONS},
+        kinds={kind: shift(usual, of(Ablation.COUNTERFACTUAL, kind)) for kind in PRETRAINED_KINDS},
     )
