@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from arithloc.tasks.toy.arithmetic import Questions, join, random_questions
-from arithloc.tasks.toy.interchange import Mask, output, replaced
+from arithloc.tasks.toy.interchange import Mask, Rows, output, replaced
 from arithloc.tasks.toy.subject import Batch, Subject
 
 BATCH = 500
@@ -75,12 +75,41 @@ def run_both(subject: Subject, pairs: Pairs) -> Iterator[tuple[Batch, Batch]]:
         yield Batch.of(subject, pairs.base[part]), Batch.of(subject, pairs.source[part])
 
 
-def wrong(base: Batch, source: Batch, sites: Iterable[Site]) -> Bool[ndarray, " batch"]:
-    """Questions of a batch with a wrong answer token when the sites take the source's values."""
+def fresh_draws(
+    subject: Subject, questions: Questions, draws: int, rng: np.random.Generator
+) -> Iterator[tuple[Batch, Rows]]:
+    """Questions in random order, batch by batch, each batch with the rows that its values are replaced by.
+
+    Sources are questions of the same batch, so that one run serves both sides.
+
+    Args:
+        subject: the model.
+        questions: base questions.
+        draws: orders of sources for every batch.
+        rng: of both orders.
+    """
+    mixed = questions[rng.permutation(len(questions))]
+    for start in range(0, len(mixed), BATCH):
+        base = Batch.of(subject, mixed[start : start + BATCH])
+        for _ in range(draws):
+            yield base, rng.permutation(len(base.ids))
+
+
+def wrong(base: Batch, source: Batch, sites: Iterable[Site], order: Rows | None = None) -> Bool[ndarray, " batch"]:
+    """Questions of a batch with a wrong answer token when the sites take the source's values.
+
+    Args:
+        base: questions.
+        source: where values come from.
+        sites: what is replaced.
+        order: row of the source for every question; the same row by default.
+    """
     at: dict[str, Mask] = {}
     for site in sites:
         at.setdefault(site.node, np.zeros(base.ids.shape[1], dtype=bool))[site.position] = True
     values = {node: output(source.trace, node) for node in at}
+    if order is not None:
+        values = {node: value[order] for node, value in values.items()}
     return np.asarray((base.tokens(replaced(values, at)) != base.target).any(axis=1))
 
 
@@ -173,17 +202,29 @@ class Closure:
 
         Returns: how many failed.
         """
-        found = 0
         for _ in range(FRESH_SETS):
-            pairs = Pairs.shuffled(audit_questions(self.subject, self.fresh, self.rng), self.rng)
-            complement, failing = self.complement, []
-            for number, (base, source) in enumerate(run_both(self.subject, pairs)):
-                failing.append(np.flatnonzero(wrong(base, source, complement)) + number * BATCH)
-            rows = np.concatenate(failing)
+            asked = audit_questions(self.subject, self.fresh, self.rng)
+            found = self.learn(fresh_draws(self.subject, asked, 1, self.rng))
+            if found:
+                return found
+        return 0
+
+    def learn(self, drawn: Iterable[tuple[Batch, Rows]]) -> int:
+        """Tests fresh pairs; up to 500 failing ones join the audit set.
+
+        Returns: how many failed.
+        """
+        complement, failing, found = self.complement, [], 0
+        for base, order in drawn:
+            rows = np.flatnonzero(wrong(base, base, complement, order))
+            found += len(rows)
             if len(rows):
-                self.pairs, self._loaded = self.pairs.with_more(pairs.rows(rows[:BATCH])), None
-                found += len(rows)
-                break
+                failing.append(Pairs(base.questions[rows], base.questions[order[rows]]))
+        if failing:
+            pairs = self.pairs
+            for more in failing:
+                pairs = pairs.with_more(more.rows(np.arange(min(len(more), BATCH + len(self.pairs) - len(pairs)))))
+            self.pairs, self._loaded = pairs, None
         self.counterexamples += found
         return found
 
@@ -193,6 +234,17 @@ class Closure:
             self.extend()
             if not self.refute():
                 return
+
+    def settle(self, report: Callable[[str], None]) -> None:
+        """Closes and prunes until fresh pairs agree with the pruned set."""
+        self.close()
+        while True:
+            report(f"{len(self.keep)} sites after {self.counterexamples} counterexamples")
+            self.prune()
+            report(f"{len(self.keep)} sites after pruning")
+            if not self.refute():
+                return
+            self.close()
 
     def prune(self) -> None:
         """Drops sites, the least effective first, while the audit set stays without error."""
@@ -221,11 +273,5 @@ def search(
     effect = effects(Loaded.of(subject, pairs), all_sites(subject))
     state = Closure(subject, rng, fresh, {site for site, e in effect.items() if e > 0}, pairs, effect)
     report(f"{len(state.keep)} sites matter alone")
-    state.close()
-    while True:
-        report(f"{len(state.keep)} sites after {state.counterexamples} counterexamples")
-        state.prune()
-        report(f"{len(state.keep)} sites after pruning")
-        if not state.refute():
-            return state
-        state.close()
+    state.settle(report)
+    return state

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arithloc.tasks.toy.closure import Closure, Pairs, Site, all_sites, audit_questions, run_both, wrong
+from arithloc.tasks.toy.closure import Closure, Site, all_sites, audit_questions, fresh_draws, wrong
 from arithloc.tasks.toy.subject import Subject
 
 NEEDED = 0.001
@@ -36,10 +36,9 @@ def three_draws(subject: Subject, count: int, rng: np.random.Generator) -> dict[
     sites = all_sites(subject)
     for _ in range(DRAWS):
         flipped = dict.fromkeys(sites, 0)
-        pairs = Pairs.shuffled(audit_questions(subject, count, rng), rng)
-        for base, source in run_both(subject, pairs):
+        for base, order in fresh_draws(subject, audit_questions(subject, count, rng), 1, rng):
             for site in sites:
-                flipped[site] += int(wrong(base, source, [site]).sum())
+                flipped[site] += int(wrong(base, base, [site], order).sum())
         draws.append(flipped)
     return {site: (min(d[site] for d in draws) / count, max(d[site] for d in draws) / count) for site in sites}
 
