@@ -23,7 +23,10 @@ from arithloc.tasks.facts.schema import shipped
 from arithloc.tasks.grid import Range
 from arithloc.tasks.toy.formats import VOCAB
 from arithloc.tasks.toy.models import COMPILED
+from arithloc.tasks.toy.natural import TrainingRecipe
 from arithloc.tasks.toy.questions import ToyArith
+from arithloc.tasks.toy.siit_recipe import SiitRecipe
+from arithloc.tasks.toy.trained_models import TRAINED
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = "python tests/unit/test_docs_generated.py"
@@ -198,6 +201,35 @@ def toy_table() -> str:
     return table((*columns, "nodes in / out / undecided", "edges in / undecided / static / out"), rows)
 
 
+def trained_toy_table() -> str:
+    rows = []
+    for source in TRAINED:
+        recipe, document = source.recipe, source.truth()
+        nodes, edges = (Counter(row["label"] for row in document[key]) for key in ("nodes", "edges"))
+        sites = Counter(label for node in document["nodes"] for label in node["classes"].values())
+        rows.append(
+            (
+                f"`{source.name}`",
+                f"{recipe.n_digits}, `{recipe.operators}`",
+                trained_how(recipe),
+                f"{recipe.n_layers} x {recipe.n_heads}, {recipe.seed}",
+                f"{nodes['in']} / {nodes['out']} / {nodes['undecided']}",
+                f"{sites['in']} / {sites['out']} / {sites['undecided']}",
+                f"{edges['in']} / {edges['undecided']} / {document['edges_out']['count']}",
+                f"{document['behaviour']['questions']:,}",
+            )
+        )
+    columns = ("model", "digits, operators", "trained", "layers x heads, seed", "nodes in / out / undecided")
+    return table((*columns, "nodes at positions", "edges in / undecided / out", "questions, all right"), rows)
+
+
+def trained_how(recipe: TrainingRecipe) -> str:
+    if not isinstance(recipe, SiitRecipe):
+        return "ordinarily"
+    twist = ", two carry heads" if recipe.redundant else ", large free heads" if recipe.loud else ""
+    return f"alignment {recipe.alignment}{twist}"
+
+
 class ToyTokenizer:
     """What the toy task asks of a tokenizer."""
 
@@ -261,6 +293,7 @@ BLOCKS: dict[str, tuple[str, Callable[[], str]]] = {
     "fact-sources": ("tasks.md", fact_sources),
     "toy-prompt": ("tasks.md", toy_prompt),
     "toys": ("ground-truth.md", toy_table),
+    "trained-toys": ("ground-truth.md", trained_toy_table),
 }
 REAL = {"smollm2-prompts": ("tasks.md", real_prompts)}
 
