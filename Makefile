@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export ARITHLOC_CHROMIUM
 
-.PHONY: evaluate test check leaderboard perf setup models format lint types imports wheel clean
+.PHONY: evaluate test check leaderboard perf toys-b toys-c setup models format lint types imports wheel clean
 
 evaluate: $(VENV)/.installed  ## the quick suite: shipped toy circuits, every built-in method
 	$(BIN)/bench evaluate
@@ -40,6 +40,13 @@ perf: smollm2  ## the speed comparison of docs/performance.md; takes about ten m
 .PHONY: check-tasks
 check-tasks: $(VENV)/.installed-test  ## every answer of thousands of pairs worked out anew, for all tokenizers; by hand, not in CI
 	$(BIN)/python tests/check_tasks.py
+
+# a model whose audit passed is written into tasks/toy/; times are in docs/ground-truth.md
+toys-b: $(VENV)/.installed  ## train and prove the interchange-trained toys again, one after another
+	OMP_NUM_THREADS=1 $(BIN)/python -m arithloc.tasks.toy.train $(addprefix toy-b-,1 2 3 4 5 6 7 8)
+
+toys-c: $(VENV)/.installed  ## the same for the naturally trained toys
+	OMP_NUM_THREADS=1 $(BIN)/python -m arithloc.tasks.toy.train $(addprefix toy-c-,1 2 3 4 5 6)
 
 setup: $(VENV)/.installed-test  ## editable install with the test tools, and the pre-commit hooks
 	$(BIN)/pre-commit install
