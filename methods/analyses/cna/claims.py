@@ -1,0 +1,149 @@
+"""The claims of the paper, each as one number. Reference: Yu and Ananiadou, arXiv:2409.14144, sections 4 to 6."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from arithloc.benchmark.api.report import Claim
+from arithloc.benchmark.metrics.bootstrap import Resamples
+from arithloc.benchmark.metrics.measured import Spread
+from arithloc.methods.analyses.cna.heads import HeadScan
+from arithloc.methods.analyses.cna.measurements import Predicting
+from arithloc.methods.analyses.cna.stages import Loss, spread
+from arithloc.methods.analyses.statistics import derived
+
+PAPER: Final = "arXiv:2409.14144"
+MATCHED: Final = "matched neurons of the same blocks that write as much"
+SMALL: Final = 0.02
+"""Fall of accuracy of the heads that do not matter in the paper (976 of 1,024)."""
+
+TEXTS: Final = {
+    "H1": "Without one head alone accuracy falls by ten points or more.",
+    "H2": "Nine heads of ten cost less than two points of accuracy.",
+    "D1": "The neurons that matter lie in the deep half of the model.",
+    "V1": "Values of the most important neurons hold the answer among the tokens that they raise.",
+    "P1": "Feature predicting: the head acts through the deep neurons that CNA finds.",
+    "P2": "These neurons are those of this head, not of any head of its block.",
+    "P3": "The model cannot answer without them.",
+    "P4": "With them alone in the deep blocks the model still answers.",
+    "P5": "Their coefficients fall without the head.",
+    "E1": "Prediction enhancing: without the lowest of them the others fall.",
+    "F1": "Feature enhancing: shallow neurons at the operands that only attention makes readable are needed.",
+    "F2": "They are needed for arithmetic more than for facts.",
+    "T1": "Feature transferring: shallow attention brings the operands to the last position.",
+}
+SECTIONS: Final = {"H": "section 4", "D": "section 4", "V": "section 3", "P": "section 5", "E": "section 5", "F": "section 5", "T": "section 5"}  # fmt: skip
+
+
+def above(id: str, statistic: str, threshold: float, found: Spread, note: str = "") -> Claim:
+    """A claim that holds where the interval is above a threshold."""
+    return Claim.above(
+        id, TEXTS[id], statistic=statistic, threshold=threshold, estimate=found.measured, source=_source(id), note=note
+    )
+
+
+def untested(id: str, statistic: str, reason: str) -> Claim:
+    """A claim without a number."""
+    return Claim.untested(id, TEXTS[id], statistic=statistic, reason=reason, source=_source(id))
+
+
+def _source(id: str) -> str:
+    return f"{PAPER}, {SECTIONS[id[0]]}"
+
+
+def all_untested(reason: str) -> tuple[Claim, ...]:
+    """Every claim, where the model does not solve the task."""
+    return tuple(untested(id, "", reason) for id in TEXTS)
+
+
+def head_claims(scan: HeadScan, draws: Resamples, cost: Spread, name: str) -> Iterator[Claim]:
+    """About single heads.
+
+    Args:
+        scan: of the discovery pairs.
+        draws: of the discovery pairs.
+        cost: fall of accuracy without the root head on the test pairs.
+        name: the root head.
+    """
+    statistic = f"fall of accuracy without {name}, on pairs on which it was not chosen"
+    yield above("H1", statistic, 0.1, cost)
+    small = derived(spread(scan.accuracy, draws), lambda fall: float((fall < SMALL).mean()))
+    yield above("H2", f"share of heads that cost less than {SMALL:g} of accuracy", 0.9, small)
+
+
+def depth_claim(static: Float[ndarray, "pair layer unit"], k: int, draws: Resamples) -> Claim:
+    """About where the most important neurons of each prompt lie."""
+    n_layers, units = static.shape[1:]
+    first = np.argsort(-static.reshape(len(static), -1), axis=1, kind="stable")[:, :k]
+    depth = (first // units + 0.5).mean(1) / n_layers
+    return above("D1", f"mean relative depth of a prompt's {k} most important neurons", 0.5, spread(depth, draws))
+
+
+def value_claim(hits: Float[ndarray, "row pair"], top: int, tokens: int, draws: Resamples) -> Claim:
+    """About what the values of the most important neurons say: first row the neurons, second row the matched ones."""
+    statistic = (
+        f"share of a prompt's {top} most important neurons that hold the answer among the {tokens} tokens raised most, "
+        f"minus that of {MATCHED}"
+    )
+    note = "Partly so by construction: importance is measured for the predicted token."
+    return above("V1", statistic, 0.0, spread(hits[0] - hits[1], draws), note)
+
+
+def predicting_claims(gap: Spread, found: Predicting) -> Iterator[Claim]:
+    """About the neurons behind the head."""
+    k = found.size
+    restored = f"share of the log p(answer) lost without the head that the {k} neurons' clean coefficients bring back"
+    if gap.measured.low <= 0:
+        reason = "Without the head no log p(answer) is lost on the test pairs, so none can be brought back."
+        yield untested("P1", restored, reason)
+        yield untested("P2", restored, reason)
+    else:
+        yield above("P1", f"{restored}, minus that of {MATCHED}", 0.0, found.above_random)
+        if found.above_other is None:
+            yield untested("P2", restored, "The block has no other head.")
+        else:
+            yield above(
+                "P2", f"{restored}, minus that of the neurons of another head of the block", 0.0, found.above_other
+            )
+    yield above(
+        "P3", f"fall of accuracy without the {k} neurons, minus that without {MATCHED}", 0.0, found.masked_above
+    )
+    yield above("P4", f"accuracy with the {k} neurons alone, minus that with {MATCHED} alone", 0.0, found.kept_above)
+    statistic = f"sign-corrected fall of the coefficients of the {k} neurons, minus that of {MATCHED}"
+    yield above("P5", statistic, 0.0, found.drop_above)
+
+
+def enhancing_claim(found: tuple[Spread, Spread]) -> Claim:
+    """About neurons that excite others."""
+    statistic = "fall of the others' coefficients, minus that without a neuron of the same block that writes as much"
+    return above("E1", statistic, 0.0, found[0] - found[1])
+
+
+def readable_claims(
+    lost: Loss, draws: Resamples, share: Spread, elsewhere: Spread | str, concepts: int
+) -> Iterator[Claim]:
+    """About hidden-interpretable neurons.
+
+    Args:
+        lost: without the set, then without random sets of the same blocks.
+        draws: of the pairs.
+        share: share of the logit difference lost without the set.
+        elsewhere: the same on facts, or why there is no such number.
+        concepts: more than this many number words make a neuron one of the set.
+    """
+    statistic = f"fall of the logit difference without neurons with more than {concepts} concepts, minus without as many random ones"
+    yield above("F1", statistic, 0.0, lost.against(draws))
+    statistic = "share of the logit difference lost, arithmetic at the operands minus facts at the subject"
+    if isinstance(elsewhere, str):
+        yield untested("F2", statistic, elsewhere)
+    else:
+        yield above("F2", statistic, 0.0, share - elsewhere)
+
+
+def transfer_claim(lost: Loss, draws: Resamples, block: int) -> Claim:
+    """About shallow attention."""
+    statistic = f"fall of the logit difference with attention to the operands cut below block {block}, minus to as many other tokens"
+    return above("T1", statistic, 0.0, lost.against(draws))
