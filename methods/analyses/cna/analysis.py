@@ -73,7 +73,7 @@ class CnaAnalysis:
 
     info = AnalysisInfo(
         name="cna",
-        summary="Which heads and neurons write the result, in four stages with matched controls.",
+        summary="Which heads and neurons write the result, in four stages with controls.",
         reference="arXiv:2409.14144",
         task="addition[shots=1]",
     )
@@ -116,12 +116,7 @@ class _Run:
         self.pairs: Sequence[PromptPair] = form.samples[1].pairs
         self.rng = np.random.default_rng(study.seed)
         self.ablation = Ablation(options.ablation)
-        options_of_facts = {"shots": "2", **shared(form.reference)}
-        asked = (
-            *forms("factual", options_of_facts),
-            *forms("factual", {**options_of_facts, "relations": "capital", "frames": "F4"}),
-        )
-        self.facts = first_solved(study, asked, (Split.TEST,))
+        self.facts = first_solved(study, forms("factual", {"shots": "2", **shared(form.reference)}), (Split.TEST,))
         self.scan = scan(self.model, self.chosen_on, self.ablation, study.phase("head scan"))
         layer, head = self.head = self.scan.ranked[0]
         rest = [other for other in range(self.model.shape.n_heads) if other != head]

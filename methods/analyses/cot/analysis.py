@@ -48,7 +48,7 @@ class CotAnalysis:
 
     info = AnalysisInfo(
         name="cot",
-        summary="Which heads take the steps of a chain of thought over made-up facts, and by which routes.",
+        summary="Which heads take the steps of a chain of thought, and by which routes.",
         reference="arXiv:2402.18312",
         task=TASK,
     )
