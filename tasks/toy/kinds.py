@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -82,10 +83,21 @@ def column(question: Question, grid: Grid, rng: np.random.Generator) -> Question
 
 def carry_flip_iso(question: Question, grid: Grid, rng: np.random.Generator) -> Question | None:
     """Other unit digits with the same unit digit of the result and the other carry or borrow; results differ by 10."""
-    x, y = (grid.with_digit(v, 0, int(rng.integers(10))) for v in (question.x, question.y))
-    other = Question(x, y, question.operator)
-    apart = abs(other.result - question.result) == 10
-    return other if apart and (question.operator == "+" or min(question.result, other.result) >= 0) else None
+    x, y = (grid.digit(v, 0) for v in (question.x, question.y))
+    digits = _UNITS[question.operator, x + y if question.operator == "+" else x - y]
+    if not digits:
+        return None
+    x, y = digits[int(rng.integers(len(digits)))]
+    other = Question(grid.with_digit(question.x, 0, x), grid.with_digit(question.y, 0, y), question.operator)
+    return other if question.operator == "+" or min(question.result, other.result) >= 0 else None
+
+
+_UNITS = {
+    (operator, value): [(x, y) for x, y in product(range(10), repeat=2) if abs(x + sign * y - value) == 10]
+    for operator, sign in (("+", 1), ("-", -1))
+    for value in range(-9, 19)
+}
+"""By operator and result of two unit digits, the unit digits whose result is 10 more or less."""
 
 
 KINDS: dict[str, Edit] = {

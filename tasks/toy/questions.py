@@ -12,7 +12,8 @@ from arithloc.tasks.toy.arithmetic import Questions, answers, strata
 from arithloc.tasks.toy.formats import BOS, MINUS, PLUS, Format, encode
 from arithloc.tasks.toy.kinds import KINDS, Edit, Grid, Question
 
-TRIES_PER_PAIR = 400
+MAX_BARREN = 50_000
+"""Draws in a row without a new pair after which a split is taken to have no more."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class ToyArith:
         object.__setattr__(self, "_edit", KINDS[self.kind])
 
     def pairs(self, tokenizer: Any, split: Split, n: int, seed: int) -> Sequence[PromptPair]:
-        """Up to `n` pairs whose two questions belong to `split`.
+        """Up to `n` pairs whose two questions belong to `split`; fewer where `MAX_BARREN` draws give no new one.
 
         Raises:
             TokenizerMismatch: not the tokenizer of a toy model.
@@ -81,9 +82,9 @@ class ToyArith:
         grid = Grid(form.n_digits, form.operators)
         rng = np.random.default_rng([seed, list(Split).index(split), list(KINDS).index(self.kind)])
         found: dict[tuple[Question, Question], PromptPair] = {}
-        for _ in range(TRIES_PER_PAIR * n):
-            if len(found) == n:
-                break
+        barren = 0
+        while len(found) < n and barren < MAX_BARREN:
+            barren += 1
             clean = grid.draw(rng)
             other = self._edit(clean, grid, rng)
             if other is None or clean.result == other.result or (clean, other) in found or (other, clean) in found:
@@ -92,10 +93,11 @@ class ToyArith:
                 found[clean, other] = self._pair(
                     Asked.of(clean, form), Asked.of(other, form), form, split, len(found), rng
                 )
+                barren = 0
         if not found and n > 0:
             raise TooFewPairs(
                 f"Expected pairs of kind {self.kind!r} for a model with operators {form.operators!r}, found none in "
-                f"{TRIES_PER_PAIR * n} draws. Use another kind, or a model that adds and subtracts."
+                f"{MAX_BARREN:,} draws. Use another kind, or a model that adds and subtracts."
             )
         return list(found.values())
 
