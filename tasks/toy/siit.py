@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -208,7 +209,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        total: Any = torch.stack(list(losses.values())).sum()
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -272,7 +274,8 @@ def train_siit(recipe: SiitRecipe, device: str = "cpu", verbose: bool = False) -
     start, trainer = time.process_time(), Trainer(recipe, device)
     best: tuple[float, int] = (-1.0, 0)
     weights = early = trainer.weights()
-    points, sums = [], {}
+    points: list[SiitPoint] = []
+    sums: dict[str, float] = {}
     for step in range(1, recipe.steps + 1):
         for kind, loss in trainer.advance(step - 1).items():
             sums[kind] = sums.get(kind, 0.0) + loss

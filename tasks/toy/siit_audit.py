@@ -63,7 +63,7 @@ class SiitAudit(TrainedAudit):
         self.plan, self.program, self.early, self.aligned_to = plan, recipe.program, early, recipe
         carriers = self.program.variables[-1].nodes
         self.pair = carriers if len(carriers) > 1 else ()
-        self.variables = [
+        self.variables: list[dict[str, Any]] = [
             {
                 "name": held.name,
                 "definition": held.definition,

@@ -157,4 +157,4 @@ class Aligned:
         scores digits only: no claim there.
         """
         free = np.array([node == self.output and cls == "eq" for cls in self.form.classes])
-        return self.strict(node) & ~free
+        return np.asarray(self.strict(node) & ~free)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from arithloc.tasks.toy.arithmetic import Questions
@@ -84,7 +84,8 @@ class Spare:
 
 def spare_effect(batches: Iterable[Batch], nodes: tuple[str, ...]) -> Spare:
     """Effect of means of a group's members; means are those of the first batch, at each position."""
-    found, means = Spare(Tally(), Tally()), {}
+    found = Spare(Tally(), Tally())
+    means: dict[str, Float[ndarray, "pos width"]] = {}
     for batch in batches:
         own = {node: output(batch.trace, node) for node in nodes}
         means = means or {node: value.mean(axis=0) for node, value in own.items()}

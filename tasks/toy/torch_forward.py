@@ -78,10 +78,11 @@ class TorchNetwork:
 
     def _heads(self, x: Float[Tensor, "batch pos d_model"], layer: int) -> Float[Tensor, "batch head pos d_head"]:
         qkv = self._affine(self._norm(x, f"h.{layer}.ln_1"), f"h.{layer}.attn.c_attn")
-        q, k, v = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in qkv.split(x.shape[-1], dim=-1))
+        q, k, v = (part.reshape(*x.shape[:2], self.n_heads, -1).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
         scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
         ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
-        return scores.masked_fill(ahead, -math.inf).softmax(dim=-1) @ v
+        z: Tensor = scores.masked_fill(ahead, -math.inf).softmax(dim=-1) @ v
+        return z
 
     def _affine(self, x: Float[Tensor, "batch pos d_in"], name: str) -> Float[Tensor, "batch pos d_out"]:
         return x @ self.parameters[f"transformer.{name}.weight"] + self.parameters[f"transformer.{name}.bias"]

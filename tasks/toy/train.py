@@ -5,7 +5,7 @@ import datetime
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from arithloc.tasks.toy.siit_recipe import SiitRecipe
 from arithloc.tasks.toy.trained_models import trained_recipes
 from arithloc.tasks.toy.truth import provenance
 
-Weights = Mapping[str, Float[ndarray, "..."]]
+Weights = dict[str, Float[ndarray, "..."]]
 EARLY_SUFFIX = ".early.safetensors"
 
 
