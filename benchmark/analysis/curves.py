@@ -72,7 +72,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
-def _place(value: float, axis: list[float], start: float, end: float) -> float:
+def _place(value: float, axis: list[float], start: int, end: int) -> float:
     return start + (value - axis[0]) / (axis[-1] - axis[0]) * (end - start)
 
 

@@ -76,7 +76,7 @@ def _axes(picture: Heatmap) -> str:
     )
 
 
-def _cell(x: float, y: float, width: int, height: int, value: float, largest: float, name: str) -> str:
+def _cell(x: int, y: int, width: int, height: int, value: float, largest: float, name: str) -> str:
     if not np.isfinite(value):
         return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{EMPTY}" stroke="#FFFFFF"/>'
     share = value / largest
@@ -104,7 +104,7 @@ def number(value: float, largest: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _legend(largest: float, y: float) -> list[str]:
+def _legend(largest: float, y: int) -> list[str]:
     steps, step_width = 21, 10
     parts = []
     for step in range(steps):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from arithloc.benchmark.analysis.provenance import Provenance
 from arithloc.benchmark.api.report import Cell, Claim, Report, Table, Verdict
+from arithloc.benchmark.metrics.bootstrap import FEW_CLUSTERS
 
 LONG = 40
 """Rows of a table that a page shows; the file has them all."""
@@ -33,7 +34,7 @@ def markdown(report: Report, provenance: Provenance) -> str:
 SAMPLE_COLUMNS = ("pairs of", "drawn", "answered", "clusters", "analysed")
 PAIRS_TEXT = (
     "Every set of pairs that was drawn. *Answered*: the answer's token leads among the candidates. Only answered pairs are analysed, and only where the "
-    "model answers three quarters of them; intervals are 95 % intervals of a bootstrap over clusters (operand pairs, entities)."
+    "model answers three quarters of them; intervals are 95 % intervals of a bootstrap over clusters (operand pairs, entities), and ~ marks those of fewer than 20."
 )
 
 
@@ -57,8 +58,18 @@ def claim_row(claim: Claim) -> tuple[str, ...]:
     """A claim as the cells of a table."""
     estimate = claim.estimate
     number = f"{figure(estimate.value)} [{figure(estimate.low)}, {figure(estimate.high)}]" if estimate else "-"
-    count = str(estimate.n) if estimate else "-"
+    count = clusters(estimate.n) if estimate else "-"
     return (f"{claim.id}: {claim.text}", claim.verdict.value, number, count, claim.statistic, claim.rule, claim.source)
+
+
+def clusters(n: int) -> str:
+    """A number of clusters, with a mark where the interval is unreliable.
+
+    Example:
+    >>> clusters(19), clusters(20)
+    ('19 ~', '20')
+    """
+    return f"{n} ~" if n < FEW_CLUSTERS else str(n)
 
 
 def sample_rows(report: Report) -> list[tuple[Cell, ...]]:

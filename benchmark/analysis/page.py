@@ -9,6 +9,7 @@ from arithloc.benchmark.analysis.markdown import (
     PAIRS_TEXT,
     SAMPLE_COLUMNS,
     claim_summary,
+    clusters,
     figure,
     left_out,
     sample_rows,
@@ -75,7 +76,7 @@ def _claim(claim: Claim) -> str:
     if estimate is not None:
         lines.append(
             f'<p class="note">{escape(claim.statistic)}: <b>{figure(estimate.value)}</b> '
-            f"[{figure(estimate.low)}, {figure(estimate.high)}], {estimate.n} clusters; holds if {escape(claim.rule)}.</p>"
+            f"[{figure(estimate.low)}, {figure(estimate.high)}], n = {clusters(estimate.n)}; holds if {escape(claim.rule)}.</p>"
         )
     else:
         lines.append(f'<p class="note">Would be measured: {escape(claim.statistic)}.</p>')

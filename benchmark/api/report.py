@@ -74,7 +74,7 @@ class Claim:
         """A claim that holds where the whole interval is above a threshold.
 
         Example:
-        >>> Claim.above("A", "It rises.", statistic="rise", threshold=0.0, estimate=Measured(2, 1, 3, 9), source="").verdict
+        >>> Claim.above("A", "It rises.", statistic="rise", threshold=0.0, estimate=Measured(2.0, 1.0, 3.0, 9), source="").verdict
         <Verdict.HOLDS: 'holds'>
         """
         verdict = _side(estimate.low > threshold, estimate.high <= threshold)

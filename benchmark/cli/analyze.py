@@ -40,6 +40,12 @@ def analyze(
 
     The report is a folder: index.html and report.md to read, tables as CSV and Parquet, pictures as SVG. An earlier
     report in the same place is replaced.
+
+    \b
+    cna            Which heads and neurons write the result, in four stages with controls (arXiv:2409.14144).
+    cot            Which heads take the steps of a chain of thought, and by which routes (arXiv:2402.18312).
+    mediation      Which modules carry operands and result, by patching (arXiv:2305.15054).
+    path-patching  Which heads write the answer directly, and whether they are needed (arXiv:2409.01659).
     """
     reference = Reference.parse(name)
     if ":" not in reference.name and reference.name not in analyses.names():
@@ -92,7 +98,6 @@ def _print(report: Report, folder: Path) -> None:
     out.print(table)
     counts = Counter(claim.verdict for claim in report.claims)
     out.print(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]))
-    unsolved = [sample.task for sample in report.samples if not sample.solved]
-    if unsolved:
-        out.print(f"Not analysed, not solved by the model: {', '.join(unsolved)}", markup=False, soft_wrap=True)
+    unsolved = sum(not sample.solved for sample in report.samples)
+    out.print(f"{len(report.samples)} sets of pairs were drawn; {unsolved} of them are not solved by the model.")
     out.print(f"Report: {folder / 'index.html'}", markup=False, soft_wrap=True)

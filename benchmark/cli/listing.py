@@ -12,6 +12,7 @@ from rich.markup import escape
 from arithloc.benchmark.api.registry import (
     BrokenPlugin,
     Registry,
+    analyses,
     methods,
     model_families,
     model_sources,
@@ -31,6 +32,7 @@ class What(enum.StrEnum):
     TASKS = "tasks"
     MODELS = "models"
     SUITES = "suites"
+    ANALYSES = "analyses"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,17 @@ class Item:
 
 
 def list_registered(
-    what: Annotated[What, typer.Argument(help="methods, tasks, models or suites.")],
+    what: Annotated[What, typer.Argument(help="methods, tasks, models, suites or analyses.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> int:
     """List what is registered, with plugins that do not load and why."""
-    items = {What.METHODS: _methods, What.TASKS: _tasks, What.MODELS: _models, What.SUITES: _suites}[what]()
+    items = {
+        What.METHODS: _methods,
+        What.TASKS: _tasks,
+        What.MODELS: _models,
+        What.SUITES: _suites,
+        What.ANALYSES: _analyses,
+    }[what]()
     out = Console(highlight=False)
     if json:
         out.print_json(data={"schema": LIST_SCHEMA, what.value: [vars(item) for item in items]})
@@ -73,6 +81,10 @@ def _methods() -> list[Item]:
 
 def _tasks() -> list[Item]:
     return _plugins(tasks, lambda info: str(info.family))
+
+
+def _analyses() -> list[Item]:
+    return _plugins(analyses, lambda info: str(info.task))
 
 
 def _plugins(registry: Registry, kind_of: Callable[[Any], str]) -> list[Item]:

@@ -62,14 +62,13 @@ class Spread:
     replicates: Float[ndarray, "rep ..."]
     n: int
 
-    def map(self, function: Callable[[ndarray], ndarray | float]) -> "Spread":
+    def map(self, function: Callable[[ndarray], ndarray]) -> "Spread":
         """A statistic of the values, worked out for every resample anew.
 
         Args:
-            function: from an array of the shape of `value` to another one or to a number.
+            function: of all resamples at once: from an array (rep, *shape) to one with the same first axis.
         """
-        found = np.array([function(replicate) for replicate in self.replicates], dtype=np.float64)
-        return Spread(np.asarray(function(self.value), dtype=np.float64), found, self.n)
+        return Spread(np.asarray(function(self.value[None])[0]), np.asarray(function(self.replicates)), self.n)
 
     def __sub__(self, other: "Spread") -> "Spread":
         return Spread(

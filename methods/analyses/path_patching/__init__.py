@@ -1,0 +1,1 @@
+"""Path patching of arithmetic on one model: the analyses of arXiv:2409.01659."""
