@@ -19,7 +19,7 @@ def validity(
 ) -> int:
     """Measure whether the scores order methods as the truth does, and what wrong submissions, other pairs and other ablations do.
 
-    Takes about ten minutes of one core on the shipped toys, and half an hour more with a pretrained model of 135 million parameters.
+    Takes about three minutes of one core on the shipped toys, and half an hour more with a pretrained model of 135 million parameters.
     """
     from arithloc.benchmark.api.errors import BadOption
     from arithloc.benchmark.cli.evaluation import expand_devices

@@ -26,7 +26,7 @@ WEAK = 0.5
 def page(findings: Findings) -> str:
     """The whole page."""
     parts = [
-        _head(),
+        _head(findings),
         _truth(findings),
         _methods(findings),
         _submissions(findings),
@@ -41,10 +41,11 @@ def page(findings: Findings) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _head() -> str:
+def _head(findings: Findings) -> str:
+    options = "".join(f" --model {one.case.model} --task '{one.case.task}'" for one in findings.pretrained)
     return f"""# Is the benchmark valid?
 
-Written by `bench validity`, which runs the cells that the results database lacks, scores the submissions below and replaces this page. {len(METHODS) - 1}
+Written by `bench validity{options}`, which runs the cells that the results database lacks, scores the submissions below and replaces this page. {len(METHODS) - 1}
 methods, each on the components that it scores, on {len(BASE)} undisturbed and {len(STRESS)} disturbed compiled circuits ([ground-truth.md](ground-truth.md)), heads and MLPs, and edges of the undisturbed ones; {EFFORT.n_discovery} discovery
 and {EFFORT.n_evaluation} test pairs, {EFFORT.n_draws} bootstrap draws. Brackets hold 95 % intervals; of means over circuits by resampling circuits.
 """
@@ -102,7 +103,7 @@ ordered by backward elimination of all components on the discovery pairs; the la
 
 {table(("submission", "faithfulness area", "AUROC", "area on its own pairs"), rows)}
 
-A submission that recovers nothing, the proven circuit last, has 0. The interval of the random row contains 0 on {zero} of {len(null)} circuits: with 10 to 20
+The null, which ranks the proven circuit last and so recovers nothing before the last part of it, has {_mean_area(_named(findings, "the proven circuit last"))}. The interval of the random row contains 0 on {zero} of {len(null)} circuits: with 10 to 20
 components a random prefix holds the circuit before half of the model is kept. The proven circuit, and nothing else, recovers f = {spread([one.f for one in proven], 3)} at sizes of {spread([one.size for one in proven], 3)};
 f is at least 0.95 on {above} of {len(proven)} circuits. The circuit is larger than {HI}, where the area ends, on {large} of them. The area of the oracle row is {spread([one.area for one in proven])}: it is bounded by the
 size of the circuit, not by 1. No area can exceed 1, since g(f) <= 1; a circuit with f = 3 counts like one with f = -1.
