@@ -18,7 +18,7 @@ from arithloc.benchmark.api.errors import (
 )
 from arithloc.benchmark.api.options import Reference
 from arithloc.benchmark.api.registry import tasks
-from arithloc.benchmark.cli.accuracy_report import line, markdown, print_accuracies, stored_document
+from arithloc.benchmark.cli.accuracy_report import into, line, markdown, print_accuracies, stored_document
 from arithloc.benchmark.cli.evaluation import expand_devices
 from arithloc.benchmark.cli.progress import counting
 from arithloc.benchmark.cli.table import print_refusals
@@ -118,7 +118,8 @@ def _show(repository: Repository, asked: Asked, out: Console, notes: Console, id
                 "Measure some: bench accuracy --model MODEL."
             )
     if asked.page is not None:
-        atomic_write(asked.page, markdown(everything).encode(), asked.page.parent)
+        before = asked.page.read_text(encoding="utf-8") if asked.page.is_file() else ""
+        atomic_write(asked.page, into(before, markdown(everything)).encode(), asked.page.parent)
         notes.print(f"Written: {asked.page}", markup=False, soft_wrap=True)
     if asked.as_json:
         out.print_json(data=stored_document(rows, repository.location.shown))

@@ -11,9 +11,10 @@ from arithloc.benchmark import engine, models
 from arithloc.benchmark.api import Ablation, ComponentSpace, Granularity, Split
 from arithloc.benchmark.api.errors import BadOption, PlanError, UsageError
 from arithloc.benchmark.api.options import Reference
+from arithloc.benchmark.cli.accuracy_report import is_fit
 from arithloc.benchmark.cli.app import command
 from arithloc.benchmark.metrics.proportion import wilson
-from arithloc.benchmark.storage.accuracy import CircuitRecord, Part
+from arithloc.benchmark.storage.accuracy import CircuitRecord, Part, accuracies
 from arithloc.benchmark.storage.merge import merge
 from arithloc.benchmark.storage.repository import Repository
 from arithloc.benchmark.taskdata.circuit_lm import Circuit, CircuitLM
@@ -162,7 +163,11 @@ def test_measurements_are_merged_and_written_as_a_page(evaluated, capsys, tmp_pa
     assert command(["accuracy", "--stored", "--db", db, "--page", str(page)]) == 0
     (line,) = [line for line in page.read_text().splitlines() if f" {rows[0]['n_pairs']} |" in line]
     assert line.startswith("| `toy-a-base-1` | `toy-arith` | 100.0% [") and line.endswith("| yes |")
-    assert "kept" not in page.read_text()
+    assert "kept" not in page.read_text() and page.read_text().startswith("# Accuracy")
+    page.write_text("# Mine\n\n<!-- accuracy:begin -->\nold\n<!-- accuracy:end -->\n\nAfter.\n")
+    assert command(["accuracy", "--stored", "--db", db, "--page", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("# Mine\n") and text.endswith("\n\nAfter.\n") and line in text and "old" not in text
     with Repository.open(tmp_path / "all.db") as target, Repository.open(db, read_only=True) as source:
         merge(target, source)
         before = target.revision()
@@ -192,3 +197,14 @@ def test_a_tokenizer_is_loaded_without_weights(tmp_path):
     assert tokenizer("5")["input_ids"] == tiny_tokenizers.digits()("5")["input_ids"]
     whole = tiny.folder(tmp_path, "llama")
     assert models.load(str(whole)).identity.tokenizer_hash == models.load_tokenizer(str(whole))[1] == digest
+
+
+def test_a_chain_is_fit_by_what_its_task_asks(evaluated, capsys):
+    db, _ = evaluated
+    bench(capsys, "--model", "toy-a-base-1", "--task", "toy-arith", "--limit", "12", "--db", db)
+    with Repository.open(db, read_only=True) as repository, repository.reading() as connection:
+        row = dataclasses.replace(accuracies(connection)[0], acc=0.9, top=0.79, task="ontology-cot")
+    assert not is_fit(row) and is_fit(dataclasses.replace(row, top=0.8))
+    for other in ("addition", "a-task-that-is-not-installed"):
+        usual = dataclasses.replace(row, task=other)
+        assert is_fit(usual) and not is_fit(dataclasses.replace(usual, acc=0.74))
