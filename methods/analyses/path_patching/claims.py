@@ -3,7 +3,7 @@
 Layers of the paper's 32-block model are taken as shares of the depth. Reference: arXiv:2409.01659.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -122,9 +122,7 @@ def geometry_claims(found: Geometry | None) -> Iterator[Claim]:
             continue
         values = found.mean_of(getattr(found, name))
         these, those = (depth(len(values.value), *span) for span in (inside, outside))
-        difference = values.map(
-            lambda cos, these=these, those=those: _mean(cos[:, these, None]) - _mean(cos[:, those, None])
-        )
+        difference = values.map(_minus(these, those))
         yield from _if_defined(id, text, statistic, difference)
 
 
@@ -174,6 +172,11 @@ def _same(name: str, one: Transfer | tuple[Target, Form], k: int, n_heads: int) 
     chance = round(k / n_heads, 4)
     note = "The threshold is what chance gives."
     return Claim.above(id, text, statistic=statistic, threshold=chance, estimate=one.overlap.measured, source=source, note=note)  # fmt: skip
+
+
+def _minus(these: Bool[ndarray, " layer"], those: Bool[ndarray, " layer"]) -> Callable[[ndarray], ndarray]:
+    """Mean over some layers minus that over others, for every resample (rep, layer)."""
+    return lambda values: _mean(values[:, these, None]) - _mean(values[:, those, None])
 
 
 def _mean(values: Float[ndarray, "rep layer node"]) -> Float[ndarray, " rep"]:

@@ -136,7 +136,7 @@ def _among_top(score: Float[ndarray, "rep layer node"], k: int) -> Float[ndarray
     marked = np.zeros_like(size)
     np.put_along_axis(marked, np.argsort(-size, axis=-1, kind="stable")[:, :k], 1.0, axis=-1)
     marked[~np.isfinite(size).all(-1)] = np.nan
-    return marked
+    return np.asarray(marked)
 
 
 def head_name(model: SubjectModel, index: int) -> str:
