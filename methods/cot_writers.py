@@ -16,7 +16,7 @@ from arithloc.benchmark import engine
 from arithloc.benchmark.api import Ablation, Granularity, MethodInfo, Problem, Progress, PromptPair, Scores
 from arithloc.benchmark.api.edges import n_senders
 from arithloc.benchmark.api.method import no_progress
-from arithloc.benchmark.engine import FrozenLens, Intervention, Site, SiteKind
+from arithloc.benchmark.engine import Capture, FrozenLens, Intervention, Site, SiteKind
 from arithloc.benchmark.engine.packed_edges import refuse_mixed_heads
 from arithloc.benchmark.models import SubjectModel
 from arithloc.methods.cot_decision_lens import LOGITS
@@ -75,8 +75,7 @@ def writer_effects(
     layers = range(model.shape.n_layers)
     heads, final = [Site(SiteKind.HEAD, layer) for layer in layers], Site(SiteKind.RESIDUAL, model.shape.n_layers)
     clean = engine.capture(model, pairs, [*head_sites(model), final])
-    replaced = [Intervention(site, ablation, "last") for site in heads]
-    donor = engine.capture(model, pairs, heads, interventions=replaced, reference=pairs, seed=seed)
+    donor = _donor(model, pairs, heads, ablation, seed)
     stream = clean.last(final)
     lens = FrozenLens.of(model, stream)
     answers = torch.tensor([pair.answer_token for pair in pairs], device=lens.weight.device)
@@ -87,6 +86,16 @@ def writer_effects(
         falls.append(_falls(model, lens, whole, change, answers).double().cpu().numpy())
         progress(layer + 1, len(layers))
     return np.moveaxis(np.stack(falls), 1, -1)
+
+
+def _donor(
+    model: SubjectModel, pairs: Sequence[PromptPair], heads: Sequence[Site], ablation: Ablation, seed: int
+) -> Capture:
+    """Ablated values of all heads at the scored position."""
+    if ablation is Ablation.COUNTERFACTUAL:
+        return engine.capture(model, pairs, heads, "counterfactual")
+    replaced = [Intervention(site, ablation, "last") for site in heads]
+    return engine.capture(model, pairs, heads, interventions=replaced, reference=pairs, seed=seed)
 
 
 def _falls(

@@ -236,8 +236,12 @@ def test_other_tasks_and_steps_are_refused_by_name(model) -> None:
 
 def test_a_whole_run(model, monkeypatch) -> None:
     monkeypatch.setattr(subtasks, "GATE", 0.0)
-    asked = studies.study(model, "ontology-cot[hops=1,shots=1]", drawn)
-    report = CotAnalysis(controls=1, steps=("copy-1", "induction-5"), probe_pairs=8).run(asked)
+    asked = studies.study(
+        model, "ontology-cot[hops=1]", lambda task, split: drawn(task.with_options({"shots": "0"}), split, 2)
+    )
+    report = CotAnalysis(positions="last", groups=True, controls=1, steps=("copy-1", "induction-5"), probe_pairs=8).run(
+        asked
+    )
     found = {claim.id: claim for claim in report.claims}
     assert len(found) == 12 and found["C2"].estimate is not None and found["C4.3"].estimate is not None
     assert found["C5.1"].verdict is Verdict.UNTESTED  # four prompts are too few to read words from
@@ -249,6 +253,9 @@ def test_a_whole_run(model, monkeypatch) -> None:
         "copy-projection",
         "decision-lens",
     }
+    maps = {picture.name: picture for section in report.sections for picture in section.pictures}
+    last = maps["heads_copy-1"].values.max(-1)
+    assert maps["groups_copy-1"].values[:, 3] == pytest.approx(last, abs=1e-9)  # the last position is a group by itself
     assert len(tables["routes"].rows) == 12 and len(tables["preference"].rows) == 2
 
 

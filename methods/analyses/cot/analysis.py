@@ -29,6 +29,7 @@ class CotAnalysis:
 
     Attributes:
         positions: where heads are patched for their ranking: `all` (of the query) or `last`.
+        groups: patch heads in each group of positions (question, query, chain, last) as well.
         ablation: what heads outside a circuit are replaced with: `mean` (of the same step and world), `resample` or
             `counterfactual`.
         share: share of the heads that is compared and transferred between steps.
@@ -39,6 +40,7 @@ class CotAnalysis:
     """
 
     positions: Literal["all", "last"] = "all"
+    groups: bool = False
     ablation: Literal["mean", "resample", "counterfactual"] = "mean"
     share: float = 0.35
     controls: int = 3
@@ -74,6 +76,7 @@ class CotAnalysis:
                 study,
                 solved,
                 positions=self.positions,
+                groups=self.groups,
                 ablation=Ablation(self.ablation),
                 share=self.share,
                 controls=self.controls,

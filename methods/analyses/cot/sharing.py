@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from arithloc.benchmark.api import Ablation
@@ -26,7 +26,7 @@ from arithloc.methods.analyses.cot.heads import (
     smallest_share,
 )
 from arithloc.methods.analyses.cot.overlap import chance_jaccard, chance_overlap, jaccard, rank_biased_overlap
-from arithloc.methods.analyses.cot.subtasks import SubTask
+from arithloc.methods.analyses.cot.subtasks import GROUPS, SubTask
 from arithloc.methods.analyses.statistics import derived
 
 PATCHING = "patching"
@@ -39,12 +39,15 @@ class OfStep:
     Attributes:
         scores: share of the logit difference that each head recovers on the discovery pairs.
         rankings: heads by each way of scoring them, best first.
+        groups: the largest share that a head of each block recovers when it is patched in one group of positions alone;
+            None where that was not asked for.
         circuits: on the test pairs: every ranking at every share, then the first heads of every step, then the controls.
         f: faithfulness of these circuits.
     """
 
     scores: Spread
     rankings: Mapping[str, Int[ndarray, " head"]]
+    groups: Float[ndarray, "layer group"] | None
     circuits: Circuits
     f: Spread
 
@@ -138,6 +141,11 @@ class Sharing:
             Heatmap(f"heads_{step}", f"{step}: logit difference recovered", *labels, one.scores.value.reshape(self.layers, -1), column_title="Head")
             for step, one in self.steps.items()
         )  # fmt: skip
+        maps += tuple(
+            Heatmap(f"groups_{step}", f"{step}: most that a head recovers in one group", labels[0], GROUPS, one.groups)
+            for step, one in self.steps.items()
+            if one.groups is not None
+        )
         rows: list[tuple[Cell, ...]] = []
         for one, two, shared, overlap in self.overlaps():
             o = overlap.measured
@@ -197,18 +205,26 @@ class Sharing:
 
 
 def measure_sharing(
-    study: Study, solved: Sequence[SubTask], *, positions: str, ablation: Ablation, share: float, controls: int
+    study: Study,
+    solved: Sequence[SubTask],
+    *,
+    positions: str,
+    groups: bool,
+    ablation: Ablation,
+    share: float,
+    controls: int,
 ) -> Sharing:
     """Ranks the heads at every solved step and runs their circuits on every other one."""
     model = study.model
     n = model.shape.n_layers * model.shape.n_heads
     k = max(1, round(share * n))
     rng = np.random.default_rng(study.seed)
-    scores, rankings = {}, {}
+    scores, rankings, by_group = {}, {}, {}
     for one in solved:
         pairs = one.discovery.pairs
         found = patch_heads(model, pairs, positions, study.phase(f"heads of {one.name}"))
         scores[one.name] = found.scores(draws_of(pairs))
+        by_group[one.name] = _groups(study, one) if groups else None
         static = {name: ranking(head_scores(model, pairs, method(), study.seed)) for name, method in STATIC.items()}
         rankings[one.name] = {PATCHING: ranking(scores[one.name].value), **static}
     steps = {}
@@ -219,7 +235,19 @@ def measure_sharing(
         sets += [same_blocks(model, own[PATCHING][:k], rng) for _ in range(controls)]
         progress = study.phase(f"circuits of {one.name}")
         circuits = run_circuits(model, one.test.pairs, one.discovery.pairs, sets, ablation, study.seed, progress)
-        steps[one.name] = OfStep(scores[one.name], own, circuits, circuits.faithfulness(draws_of(one.test.pairs)))
+        steps[one.name] = OfStep(
+            scores[one.name], own, by_group[one.name], circuits, circuits.faithfulness(draws_of(one.test.pairs))
+        )
     where = "at the last position" if positions == "last" else "at all positions of the query"
     setting = f"patched {where}; other heads take their {ablation.value} value"
     return Sharing(steps, model.shape.n_layers, model.shape.n_heads, k, controls, setting)
+
+
+def _groups(study: Study, one: SubTask) -> Float[ndarray, "layer group"]:
+    """The largest score of a head in each block and group of positions, on the discovery pairs."""
+    pairs, layers = one.discovery.pairs, study.model.shape.n_layers
+    columns = []
+    for group in GROUPS:
+        found = patch_heads(study.model, pairs, group, study.phase(f"heads of {one.name}: {group}"))
+        columns.append(found.scores(draws_of(pairs)).value.reshape(layers, -1).max(-1))
+    return np.stack(columns, 1)
