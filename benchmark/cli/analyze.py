@@ -36,7 +36,7 @@ def analyze(
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
     dtype: Annotated[Dtype, typer.Option(help="Floating-point type of the model.")] = Dtype.FLOAT32,
 ) -> int:
-    """Run an analysis of a paper on one model; says which of the paper's claims hold on it.
+    r"""Run an analysis of a paper on one model; says which of the paper's claims hold on it.
 
     The report is a folder: index.html and report.md to read, tables as CSV and Parquet, pictures as SVG. An earlier
     report in the same place is replaced.

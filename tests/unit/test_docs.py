@@ -26,7 +26,7 @@ from arithloc.tasks.toy.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OWN = ("scores", "comparing", "ground-truth", "methods", "tasks", "storage")
+OWN = ("scores", "comparing", "ground-truth", "truth-scores", "methods", "tasks", "controls", "storage")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -74,7 +74,7 @@ def test_a_broken_link_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_examples_give_what_they_show(name: str) -> None:
     blocks = BLOCK.findall(text_of(name))
-    if name in ("scores", "comparing", "ground-truth"):
+    if name in ("scores", "comparing", "truth-scores"):
         assert blocks, "no worked example"
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, name, f"docs/{name}.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
@@ -125,7 +125,7 @@ def test_every_stored_score_is_defined() -> None:
     families = {"accuracy_full", "accuracy_empty", "accuracy_effect", "kl_full", "kl_empty", "kl_effect"}
     assert {"accuracy_...", "kl_..."} <= described
     assert stored_scores() - families - described == set()
-    assert {name.replace("carry", "<role>") for name in truth_scores()} - named("ground-truth") == set()
+    assert {name.replace("carry", "<role>") for name in truth_scores()} - named("truth-scores") == set()
 
 
 def test_every_metric_reason_and_status_is_explained() -> None:
