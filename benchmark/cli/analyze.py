@@ -36,7 +36,7 @@ def analyze(
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
     dtype: Annotated[Dtype, typer.Option(help="Floating-point type of the model.")] = Dtype.FLOAT32,
 ) -> int:
-    r"""Run an analysis of a paper on one model; says which of the paper's claims hold on it.
+    """Run an analysis of a paper on one model; says which of the paper's claims hold on it.
 
     The report is a folder: index.html and report.md to read, tables as CSV and Parquet, pictures as SVG. An earlier
     report in the same place is replaced.
@@ -46,7 +46,7 @@ def analyze(
     cot            Which heads take the steps of a chain of thought, and by which routes (arXiv:2402.18312).
     mediation      Which modules carry operands and result, by patching (arXiv:2305.15054).
     path-patching  Which heads write the answer directly, and whether they are needed (arXiv:2409.01659).
-    """
+    """  # noqa: D301 (the backslash is typer's mark for lines that stay as they are)
     reference = Reference.parse(name)
     if ":" not in reference.name and reference.name not in analyses.names():
         raise UnknownName.among("analysis", reference.name, analyses.names())
