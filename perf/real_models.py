@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from arithloc.benchmark.api.options import recorded
+from arithloc.benchmark.api.registry import tasks
 from arithloc.benchmark.runner.choices import option_text
 from arithloc.benchmark.storage.queries import CellFilter, CellSummary
 from arithloc.benchmark.storage.records import Status
@@ -72,8 +74,9 @@ def report(cells: Sequence[CellSummary]) -> str:
 
 
 def _task(cell: CellSummary) -> str:
-    shown = {k: v for k, v in cell.task_options.items() if k in ("digits", "shots", "chat", "frames")}
-    return cell.task + option_text(shown)
+    """The task with those of its options that are not the default ones."""
+    usual = recorded(tasks.get(cell.task).target())
+    return cell.task + option_text({k: v for k, v in cell.task_options.items() if usual.get(k) != v})
 
 
 def _row(title: str, seeds: Sequence[CellSummary]) -> tuple[float, tuple[str, ...]]:
