@@ -165,6 +165,13 @@ def test_word_pairs_have_partners_of_the_same_roles(pairs) -> None:
         assert len(first) == 2
 
 
+def test_joined_words_are_as_far_from_each_other_as_others() -> None:
+    drawn_ = OntologyCot(step="decision-0", hops=1, shots=0).pairs(build("smollm2"), Split.TEST, 60, 0)
+    words = [word for pair in drawn_ for word in word_pairs(pair)]
+    far = {joined: np.mean([abs(w.first - w.second) for w in words if w.joined == joined]) for joined in (True, False)}
+    assert far[True] == pytest.approx(far[False], rel=0.15)
+
+
 def test_examples_hold_both_words(model, pairs) -> None:
     found = examples(model, pairs)
     assert found.levels.shape == (3, 16, 2 * model.shape.d_model)
@@ -256,7 +263,7 @@ def test_a_whole_run(model, monkeypatch) -> None:
     maps = {picture.name: picture for section in report.sections for picture in section.pictures}
     last = maps["heads_copy-1"].values.max(-1)
     assert maps["groups_copy-1"].values[:, 3] == pytest.approx(last, abs=1e-9)  # the last position is a group by itself
-    assert len(tables["routes"].rows) == 12 and len(tables["preference"].rows) == 2
+    assert len(tables["routes"].rows) == 24 and len(tables["preference"].rows) == 2
 
 
 def test_mixing_is_balanced(model, monkeypatch) -> None:
@@ -264,6 +271,7 @@ def test_mixing_is_balanced(model, monkeypatch) -> None:
     asked = studies.study(model, "ontology-cot[hops=1]", lambda task, split: drawn(task, split, 9))
     found = measure_mixing(asked, 9, 0)
     assert found.train is not None and found.train.joined.mean() == 0.5 and found.test.joined.mean() == 0.5
+    assert all("order=shuffled" in sample.task for sample in found.samples)
     assert found.f1["linear"].value.shape == (3,) and set(found.f1) == {
         "linear",
         "linear control",

@@ -87,7 +87,8 @@ def measure_mixing(study: Study, n_pairs: int, shots: int) -> Mixing:
         shots: exemplars in them.
     """
     hops = int(dict(study.task.options).get("hops", "2"))
-    reference = with_step(study.task, step_names(hops)[0]).with_options({"shots": str(shots)})
+    # in the paper's order the statements of a chain stand together, so that distance alone would tell who is joined
+    reference = with_step(study.task, step_names(hops)[0]).with_options({"shots": str(shots), "order": "shuffled"})
     samples = tuple(study.sample(reference, split, n_pairs) for split in (Split.DISCOVERY, Split.TEST))
     few = next((sample for sample in samples if len(sample.pairs) < ENOUGH), None)
     if few is not None:

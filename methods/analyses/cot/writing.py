@@ -26,13 +26,15 @@ class OfStep:
         effects: mean fall of log p(answer) without each head's direct path, on the test pairs.
         centre: relative depth of the centre of mass of the positive ones.
         first: block of the first writer, on the discovery pairs.
-        routes: share of the gap lost without each route.
+        routes: share of the gap lost without each route, cut from that block on.
+        everywhere: the same, cut in all blocks.
     """
 
     effects: Float[ndarray, "layer head"]
     centre: Spread
     first: int
     routes: Mapping[str, Spread]
+    everywhere: Mapping[str, Spread]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +81,10 @@ class Writing:
         yield Section("Writers", text, tuple(maps), (table,))
         rows: list[tuple[Cell, ...]] = []
         for name, one in self.steps.items():
-            for route, found in one.routes.items():
-                lost = found.measured
-                rows.append((name, route, one.first, lost.value, lost.low, lost.high))
+            for block, cut in ((one.first, one.routes), (0, one.everywhere)):
+                for route, found in cut.items():
+                    lost = found.measured
+                    rows.append((name, route, block, lost.value, lost.low, lost.high))
         columns = ("step", "route", "from_block", "lost", "low", "high")
         routes = Table("routes", "Share of the logit difference lost without a route", columns, tuple(rows))
         columns = ("step", "edited", "pairs", "logit", "low", "high")
@@ -89,7 +92,7 @@ class Writing:
         preferred = Table("preference", title, columns, self.preferences)
         text = (
             "The predicting position does not look at question (Q), chain (G) or exemplars (F) from the block of the first of the five "
-            "strongest writers on; its other weights are scaled up. interaction: Q+G minus Q minus G. 1 is the gap between the two runs."
+            "strongest writers on, and in all blocks; its other weights are scaled up. interaction: Q+G minus Q minus G. 1 is the gap between the two runs."
         )
         yield Section("Routes", text, (), (routes, preferred) if self.preferences else (routes,))
 
@@ -104,8 +107,8 @@ def measure_writing(study: Study, solved: Sequence[SubTask]) -> Writing:
         draws, first = draws_of(one.test.pairs), first_writer(chosen)
         found = Spread(effects.mean(-1), draws.means(effects), draws.n_clusters)
         study.phase(f"routes of {one.name}")
-        routes = cut_routes(model, one.test.pairs, first).effects(draws)
-        steps[one.name] = OfStep(found.value, derived(found, centre_of_mass), first, routes)
+        cut = [cut_routes(model, one.test.pairs, block).effects(draws) for block in (first, 0)]
+        steps[one.name] = OfStep(found.value, derived(found, centre_of_mass), first, *cut)
     rows: list[tuple[Cell, ...]] = []
     samples = []
     for one in (step for step in solved if step.is_induction):
