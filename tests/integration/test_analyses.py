@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,16 +202,18 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "claim"), [("mediation", "M1"), ("path-patching[draws=2,receiver_pairs=2]", "P4.1")])
+@pytest.mark.parametrize(
+    ("name", "claim"), [("mediation[coordinate_pairs=2]", "M1"), ("path-patching[draws=2,receiver_pairs=2]", "P4.1")]
+)
 def test_commands_on_a_toy(name, claim, cache, tmp_path, capsys):
-    arguments = ["analyze", name, "--model", "toy-a-base-1", "--task", "toy-arith", "--limit", "6", "--device", "cpu"]
+    arguments = ["analyze", name, "--model", "toy-a-base-1", "--task", "toy-arith", "--limit", "4", "--device", "cpu"]
     assert command(arguments) == 0
     printed = capsys.readouterr().out
     folder = tmp_path / "reports" / f"{name.partition('[')[0]}-toy-a-base-1"
     assert f"Report: reports/{folder.name}/index.html" in printed
     found = json.loads((folder / "report.json").read_text())
     claims = {row["id"]: row for row in found["claims"]}
-    assert claims[claim]["estimate"]["n"] > 1 and found["provenance"]["limit"] == 6
+    assert claims[claim]["estimate"]["n"] > 1 and found["provenance"]["limit"] == 4
     assert {row["analysed"] for row in found["samples"]} == {True, False}
     assert (folder / "index.html").read_text().count("<svg") == len(list((folder / "pictures").iterdir())) > 3
 
@@ -254,6 +257,15 @@ def test_help_says_what_each_analysis_does(capsys):
     assert command(["list", "analyses", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["analyses"]
     assert {item["name"] for item in listed} == set(analyses.names())
+
+
+def test_the_example_of_the_documentation_runs(cache, tmp_path, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
+    arguments = ["analyze", "mine.py:Mine", "--model", "toy-a-base-1", "--task", "toy-arith", "--limit", "4"]
+    assert command(arguments) == 0
+    assert "Report: reports/Mine-toy-a-base-1/index.html" in capsys.readouterr().out
+    assert (tmp_path / "reports" / "Mine-toy-a-base-1" / "report.md").exists()
 
 
 def test_a_class_that_is_no_analysis_is_refused(tmp_path):
