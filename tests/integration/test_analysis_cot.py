@@ -1,5 +1,6 @@
 """The chain-of-thought analysis: its parts by hand and against slow forms, and one whole run on a tiny random model."""
 
+from functools import cache
 from itertools import combinations, permutations
 
 import numpy as np
@@ -30,9 +31,15 @@ from arithloc.tasks.ontology import OntologyCot
 DRAWS = resamples(["a", "b"], "0", 50)
 
 
-def drawn(task, split, n=4):
+@cache
+def pairs_of(task, n):
     asked = built(OntologyCot, "ontology-cot", dict(task.options))
-    return asked.pairs(build("smollm2"), split, n, 0)
+    return asked.pairs(build("smollm2"), Split.TEST, n, 0)
+
+
+def drawn(task, split, n=4):
+    """The same pairs for both parts, which take long to draw."""
+    return pairs_of(task, n)
 
 
 @pytest.fixture(autouse=True)
