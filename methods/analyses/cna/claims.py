@@ -35,6 +35,22 @@ TEXTS: Final = {
     "F2": "They are needed for arithmetic more than for facts.",
     "T1": "Feature transferring: shallow attention brings the operands to the last position.",
 }
+MEASURED: Final = {
+    "H1": "fall of accuracy without the root head",
+    "H2": "share of heads that cost little",
+    "D1": "relative depth of the most important neurons",
+    "V1": "share of neurons that hold the answer, minus that of matched neurons",
+    "P1": "share of what is lost that the neurons bring back, minus that of matched neurons",
+    "P2": "the same, minus that of the neurons of another head",
+    "P3": "fall of accuracy without the neurons, minus that without matched ones",
+    "P4": "accuracy with the neurons alone, minus that with matched ones",
+    "P5": "fall of the coefficients, minus that of matched neurons",
+    "E1": "fall of the others' coefficients, minus that without a matched neuron",
+    "F1": "fall of the logit difference, minus that without random neurons",
+    "F2": "share of the logit difference lost, arithmetic minus facts",
+    "T1": "fall of the logit difference, minus that without as many other tokens",
+}
+"""What is measured for each claim, where there is no number."""
 SECTIONS: Final = {"H": "section 4", "D": "section 4", "V": "section 3", "P": "section 5", "E": "section 5", "F": "section 5", "T": "section 5"}  # fmt: skip
 
 
@@ -56,7 +72,7 @@ def _source(id: str) -> str:
 
 def all_untested(reason: str) -> tuple[Claim, ...]:
     """Every claim, where the model does not solve the task."""
-    return tuple(untested(id, "", reason) for id in TEXTS)
+    return tuple(untested(id, MEASURED[id], reason) for id in TEXTS)
 
 
 def head_claims(scan: HeadScan, draws: Resamples, cost: Spread, name: str) -> Iterator[Claim]:

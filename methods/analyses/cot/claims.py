@@ -23,6 +23,21 @@ TEXTS: Final = {
     "C6.2": "It takes over not after 0.6 of the depth.",
     "C6.3": "It takes over abruptly, within a quarter of the blocks.",
 }
+MEASURED: Final = {
+    "C1.1": "rank-biased overlap of the rankings",
+    "C1.2": "faithfulness of one step's first heads on another step, minus that of random heads",
+    "C2": "share of the heads kept at a faithfulness of 0.9",
+    "C3": "relative depth of the centre of mass of direct effects",
+    "C4.1": "share of the logit difference lost without the question",
+    "C4.2": "share of the logit difference lost without the chain",
+    "C4.3": "share of the logit difference lost without both",
+    "C5.1": "selectivity of a linear probe",
+    "C5.2": "relative depth of the level with the largest selectivity",
+    "C6.1": "relative depth of the rift",
+    "C6.2": "relative depth of the rift",
+    "C6.3": "share of the levels that the change takes",
+}
+"""What is measured for each claim, where there is no number."""
 SECTIONS: Final = {"C1": 4, "C2": 4, "C3": 6, "C4": 6, "C5": 5, "C6": 6}
 
 
@@ -48,7 +63,7 @@ def below(id: str, statistic: str, threshold: float, found: Spread, note: str = 
 def untested(ids: Sequence[str], reason: str) -> Iterator[Claim]:
     """Claims without a number."""
     for id in ids:
-        yield Claim.untested(id, TEXTS[id], statistic="", reason=reason, source=source(id))
+        yield Claim.untested(id, TEXTS[id], statistic=MEASURED[id], reason=reason, source=source(id))
 
 
 def mean(some: Sequence[Spread]) -> Spread:
