@@ -84,11 +84,12 @@ def _cell(x: int, y: int, width: int, height: int, value: float, largest: float,
         f"<g><title>{escape(name)}: {value:.4g}</title>"
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{colour(share)}" stroke="#FFFFFF"/>'
     ]
-    if width >= _SHOWN_FROM and abs(share) >= 0.005:
+    text = number(value, largest)
+    if width >= _SHOWN_FROM and float(text):
         ink = "#FFFFFF" if abs(share) > 0.55 else "#222222"
         parts.append(
             f'<text x="{x + width / 2:g}" y="{y + height / 2 + 4:g}" text-anchor="middle" fill="{ink}" '
-            f'font-size="10">{number(value, largest)}</text>'
+            f'font-size="10">{text}</text>'
         )
     return "".join(parts) + "</g>"
 

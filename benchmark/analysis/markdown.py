@@ -41,17 +41,8 @@ PAIRS_TEXT = (
 def claim_summary(claims: Sequence[Claim]) -> str:
     """How many claims hold, in a sentence."""
     counts = {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict}
-    listed = ", ".join(
-        f"{n} {text}"
-        for verdict, text in (
-            (Verdict.HOLDS, "hold"),
-            (Verdict.FAILS, "do not hold"),
-            (Verdict.UNDECIDED, "are undecided"),
-            (Verdict.UNTESTED, "cannot be tested"),
-        )
-        if (n := counts[verdict])
-    )
-    return f"Of {len(claims)} claims, {listed}." if claims else "The paper makes no claim that is tested here."
+    listed = ", ".join(f"{n} {verdict.value}" for verdict, n in counts.items() if n)
+    return f"{len(claims)} claims: {listed}." if claims else "The paper makes no claim that is tested here."
 
 
 def claim_row(claim: Claim) -> tuple[str, ...]:

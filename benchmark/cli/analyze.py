@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from arithloc.benchmark.api.errors import BadOption, UnknownName, quoted
 from arithloc.benchmark.api.options import Reference
@@ -16,7 +15,6 @@ from arithloc.benchmark.api.registry import analyses
 from arithloc.benchmark.api.report import Report, Verdict
 from arithloc.benchmark.cli.evaluate import Dtype
 from arithloc.benchmark.cli.evaluation import expand_devices
-from arithloc.benchmark.cli.table import plain_table
 
 LIMIT = 64
 """Pairs of each task and split where none are asked for."""
@@ -86,16 +84,17 @@ def _stem(name: str) -> str:
 
 
 def _print(report: Report, folder: Path) -> None:
-    """The claims as a table, and where the report is."""
+    """The claims, one line each, and where the report is."""
     out = Console(highlight=False)
-    table = plain_table(
-        {"claim": "left", "what it says": "left", "number [95 %]": "left", "verdict": "left"}, fold=("what it says",)
-    )
     for claim in report.claims:
         estimate = claim.estimate
-        number = f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]" if estimate else "-"
-        table.add_row(escape(claim.id), escape(claim.text), escape(number), claim.verdict.value)
-    out.print(table)
+        if estimate is None:
+            continue
+        number = f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+        out.print(f"{claim.verdict.value:14} {claim.id:10} {number:26} {claim.text}", markup=False, soft_wrap=True)
+    untested = [claim.id for claim in report.claims if claim.estimate is None]
+    if untested:
+        out.print(f"{Verdict.UNTESTED.value}: {', '.join(untested)}", markup=False, soft_wrap=True)
     counts = Counter(claim.verdict for claim in report.claims)
     out.print(", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]))
     unsolved = sum(not sample.solved for sample in report.samples)

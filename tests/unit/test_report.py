@@ -121,7 +121,7 @@ def test_the_page_is_one_file_and_says_everything():
         "under 75%",
     ):
         assert word in text
-    assert "A &lt;map&gt;" in text and text.count("<svg") == 2 and "Of 2 claims, 1 hold, 1 cannot be tested." in text
+    assert "A &lt;map&gt;" in text and text.count("<svg") == 2 and "2 claims: 1 holds, 1 cannot be tested." in text
     assert "<script" not in text and "http" not in text.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "abcdef012345, with changes" in text
 
