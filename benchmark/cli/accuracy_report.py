@@ -41,7 +41,7 @@ def stored_document(rows: Sequence[StoredAccuracy], database: str) -> dict[str, 
 def is_fit(row: StoredAccuracy) -> bool:
     """Whether so many of the prompts are answered as the task asks of a model before its circuit is measured."""
     try:
-        gate = tasks.get(row.task).target.info.gate
+        gate: Gate = tasks.get(row.task).target.info.gate
     except UsageError:  # the distribution of the task is not installed here
         gate = Gate()
     measured = row.top if gate.vocabulary else row.acc
