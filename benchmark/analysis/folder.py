@@ -49,6 +49,7 @@ def write_report(report: Report, provenance: Provenance, folder: Path) -> None:
         StorageError: it cannot be written; nothing is left behind.
     """
     check_folder(folder)
+    folder = folder.absolute()  # `.` has a name and a parent only then
     draft = folder.parent / f".{folder.name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         for place, content in _files(report, provenance).items():

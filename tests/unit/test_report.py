@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -146,6 +147,13 @@ def test_the_folder_has_pages_tables_and_pictures(tmp_path):
     assert found["claims"][0]["verdict"] == "holds" and found["claims"][0]["estimate"]["low"] == 1.5
     assert found["samples"][0]["why"] == "answered 50% of 8, under 75%"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_empty_current_folder_may_be_the_place(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_report(report(), PROVENANCE, Path())
+    assert (tmp_path / "here" / "report.md").exists() and list(tmp_path.iterdir()) == [tmp_path / "here"]
 
 
 def test_an_earlier_report_is_replaced_whole_and_nothing_else_is(tmp_path):
