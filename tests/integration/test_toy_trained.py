@@ -18,6 +18,8 @@ from arithloc.benchmark.api.model import AuditedSource
 from arithloc.benchmark.metrics.truth_document import read_truth_document
 from arithloc.tasks.toy import train, trained_models
 from arithloc.tasks.toy.arithmetic import random_questions, token_ids
+from arithloc.tasks.toy.closure import Loaded, Pairs, audit_questions
+from arithloc.tasks.toy.natural_audit import NaturalAudit, NaturalPlan
 from arithloc.tasks.toy.plans import Plan
 from arithloc.tasks.toy.shipped import read_weights
 from arithloc.tasks.toy.siit_audit import SiitAudit
@@ -28,8 +30,11 @@ from arithloc.tasks.toy.trained_models import TRAINED, TrainedSource
 from arithloc.tasks.toy.truth import claims
 
 SIIT = [source for source in TRAINED if isinstance(source.recipe, SiitRecipe)]
+NATURAL = [source for source in TRAINED if not isinstance(source.recipe, SiitRecipe)]
 MEGABYTES = 10
 TINY = Plan(nodes=60, classes=60, edges=20, swaps=40, joint=60, behaviour=100)
+
+TINY_NATURAL = NaturalPlan(alone=50, final=200, edges=250, behaviour=100)
 
 
 def ids(sources):
@@ -76,7 +81,19 @@ def test_interchange_trained_models_do_what_they_claim(source, cache):
     assert all(row["effect"]["mean"]["flip"] == 0 for row in outside)
 
 
-@pytest.mark.parametrize("source", SIIT[:1], ids=lambda source: source.name)
+@pytest.mark.parametrize("source", NATURAL, ids=ids(NATURAL))
+def test_natural_models_do_what_they_claim(source, cache):
+    folder = source.folder(cache)
+    found = NaturalAudit(source.name, source.recipe, folder, TINY_NATURAL)
+    labels, rng = found.stated(source.truth()), np.random.default_rng(12)
+    loaded = Loaded.of(found.shipped, Pairs.shuffled(audit_questions(found.shipped, 2_000, rng), rng))
+    assert not loaded.wrong([]).any()
+    assert not loaded.wrong([site for site, label in labels.items() if label == "out"]).any()
+    inside = [site for site, label in labels.items() if label == "in"]
+    assert inside and loaded.wrong(inside).mean() > 0.9
+
+
+@pytest.mark.parametrize("source", [SIIT[0], NATURAL[0]], ids=lambda source: source.name)
 def test_stock_classes_load_a_model_and_its_hash_is_checked(source, cache, monkeypatch):
     folder = source.folder(cache)
     stated = source.truth()["model"]["weights_sha256"]
@@ -145,6 +162,23 @@ def test_proving_the_shipped_weights_again_claims_the_same(tmp_path, monkeypatch
     same = [key for key in made if claims(made[key]) == claims(shipped[key])]
     assert {"generator", "model", "format", "distribution", "variables", "nodes", "groups"} <= set(same)
     assert list(made) == list(shipped)
+
+
+def test_a_natural_model_passes_and_false_claims_fail(cache):
+    source = NATURAL[0]
+    folder = source.folder(cache)
+
+    def failed(claimed):
+        document = NaturalAudit(source.name, source.recipe, folder, TINY_NATURAL, claimed).run()
+        return {row["check"] for row in document["certificates"] if not row["passed"]}
+
+    assert failed(source.truth()) == set()
+    edited = copy.deepcopy(source.truth())
+    row = next(row for row in edited["nodes"] if row["label"] == "in")
+    for cls, label in row["classes"].items():
+        row["classes"][cls] = "out" if label == "in" else "in"
+    row["label"] = "out"
+    assert {2, 3, 9} <= failed(edited)
 
 
 def test_the_command_audits_trained_models(cache, monkeypatch, capsys):
