@@ -57,7 +57,7 @@ def ticks(low: float, high: float) -> list[float]:
     >>> ticks(0.0, 0.93)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     >>> ticks(3.0, 3.0)
-    [2.5, 3.0, 3.5]
+    [2.4, 2.6, 2.8, 3.0, 3.2, 3.4, 3.6]
     """
     if high <= low:
         low, high = low - 0.5, high + 0.5

@@ -32,6 +32,7 @@ def rel_logit_change_zhang(reference: Float[ndarray, " pair"], patched: Float[nd
     Reference: Zhang et al., arXiv:2409.01659.
 
     Example: -0.1, -0.05 and -0.2
+    >>> import numpy as np
     >>> round(rel_logit_change_zhang(np.array([20.0, 10, 5]), np.array([18.0, 9.5, 4])), 7)
     -0.1166667
     """
