@@ -190,9 +190,12 @@ def load_path(text: str, what: str) -> Plugin:
     return Plugin(name, LOCAL, "", target)
 
 
-@cache
 def _module_from_file(path: Path) -> Any:
-    path = path.expanduser().resolve()
+    return _module_at(path.expanduser().resolve())  # the same relative path is another file in another folder
+
+
+@cache
+def _module_at(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"Expected a Python file at {quoted(str(path))}, found none. Check the path.")
     name = f"arithloc_local_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"

@@ -80,6 +80,14 @@ def test_a_class_by_file_is_loaded_once(tmp_path: Path) -> None:
     assert len(first.source_hash) == 64
 
 
+def test_a_relative_path_is_looked_up_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"class Mine:\n    place = {folder!r}\n")
+        monkeypatch.chdir(tmp_path / folder)
+        assert methods.get("mine.py:Mine").target.place == folder
+
+
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [

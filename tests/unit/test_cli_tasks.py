@@ -42,7 +42,8 @@ def test_pairs_are_readable_in_80_columns_without_colour(drawn):
     rows = [line.split() for line in lines if line and line.split()[0].isdecimal() and "'" in line]
     shown = [i for i, cls in enumerate(pair.classes) if cls != "shot"]
     assert [int(row[0]) for row in rows] == shown
-    assert [row[-1] for row in rows] == [pair.classes[i] for i in shown]
+    named = [row[-2:] if row[-1].startswith("(") else [row[-1], ""] for row in rows]
+    assert named == [[pair.classes[i], f"({sub})" if (sub := pair.subclasses[i]) else ""] for i in shown]
     marked = [int(row[0]) for row in rows if "*" in row]
     assert marked == [i for i in shown if pair.clean_ids[i] != pair.counterfactual_ids[i]] != []
     assert f"answer {pair.answer} against counterfactual {pair.answer_cf}" in " ".join(" ".join(lines).split())
