@@ -85,7 +85,7 @@ def test_a_relative_path_is_looked_up_where_the_process_is(tmp_path: Path, monke
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(f"class Mine:\n    place = {folder!r}\n")
         monkeypatch.chdir(tmp_path / folder)
-        assert methods.get("mine.py:Mine").target.place == folder
+        assert load_path("mine.py:Mine", "method").target.place == folder
 
 
 @pytest.mark.parametrize(
