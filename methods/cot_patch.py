@@ -16,13 +16,10 @@ from arithloc.benchmark import engine
 from arithloc.benchmark.api import Granularity, MethodInfo, Problem, PromptPair, Scores, TooFewPairs
 from arithloc.benchmark.api.errors import NoEffect, quoted
 from arithloc.benchmark.engine import Readings, Run
-from arithloc.benchmark.metrics.faithfulness import faithfulness, mean_of_ratios
+from arithloc.benchmark.metrics.faithfulness import MIN_KL, faithfulness, mean_of_ratios
 
 CONFLICTS: Final = frozenset({"decision_g", "induction_q", "induction_g"})
 """Kinds of pairs whose counterfactual has two readings: they tell routes apart and score nothing."""
-
-MIN_KL: Final = 0.05
-"""Nats between the two predictions below which a pair has nothing to recover."""
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,13 @@ from arithloc.benchmark.api.method import no_progress
 from arithloc.tasks.toy.arithmetic import Questions, token_ids
 from arithloc.tasks.toy.behaviour import exam_questions, examine
 from arithloc.tasks.toy.controls import Control
-from arithloc.tasks.toy.formats import VOCAB
 from arithloc.tasks.toy.interchange import slot
 from arithloc.tasks.toy.labels import Edge, count_edges, real_edges
 from arithloc.tasks.toy.measure import Effects, edge_effects
 from arithloc.tasks.toy.natural import TrainingRecipe
 from arithloc.tasks.toy.plans import Certificate
 from arithloc.tasks.toy.subject import Subject, Tally, batches
-from arithloc.tasks.toy.truth import SCHEMA, claims
+from arithloc.tasks.toy.truth import SCHEMA, claims, question_part
 
 EDGE_IN = 0.01
 """Share of answers that an edge must flip alone to be `in`."""
@@ -237,22 +236,7 @@ class TrainedAudit(ABC):
                 "weights_sha256": self.weights_sha256,
                 "dtype_min": "float32",
             },
-            "format": {
-                "n_digits": form.n_digits,
-                "operators": form.operators,
-                "bos": form.bos,
-                "vocab": list(VOCAB),
-                "positions": [{"index": i, "class": c} for i, c in enumerate(form.classes)],
-            },
-            "distribution": {
-                "id": f"toy-arith/operands/n{form.n_digits}/{form.operators}",
-                "kind": "operands",
-                "operand_min": 0,
-                "operand_max": 10**form.n_digits - 1,
-                "operator_weights": {operator: 1 / len(form.operators) for operator in form.operators},
-                "excluded": [],
-            },
-            "ablation": "counterfactual",
+            **question_part(form),
             "tolerance": {"flip": 0.0, "dlogit": 0.0},
         }
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from arithloc.tasks.toy.compiled import Compiled
-from arithloc.tasks.toy.formats import VOCAB
+from arithloc.tasks.toy.formats import VOCAB, Format
 from arithloc.tasks.toy.labels import count_edges, edge_labels, node_labels, role_ids, role_neurons
 from arithloc.tasks.toy.recipe import GENERATOR_VERSION, Recipe
 from arithloc.tasks.toy.swaps import variables
@@ -46,6 +46,19 @@ def structure(name: str, built: Compiled) -> dict[str, Any]:
             "weights_sha256": None,
             "dtype_min": "float32",
         },
+        **question_part(form),
+        "tolerance": {"flip": 0.0, "dlogit": OUT_DLOGIT},
+        "variables": _variables(built),
+        "nodes": _nodes(built),
+        "neurons": _neurons(built),
+        "edges": _edges(built),
+        "groups": _groups(built),
+    }
+
+
+def question_part(form: Format) -> dict[str, Any]:
+    """The part of a document that says what is asked: format, distribution and ablation."""
+    return {
         "format": {
             "n_digits": form.n_digits,
             "operators": form.operators,
@@ -62,12 +75,6 @@ def structure(name: str, built: Compiled) -> dict[str, Any]:
             "excluded": [],
         },
         "ablation": "counterfactual",
-        "tolerance": {"flip": 0.0, "dlogit": OUT_DLOGIT},
-        "variables": _variables(built),
-        "nodes": _nodes(built),
-        "neurons": _neurons(built),
-        "edges": _edges(built),
-        "groups": _groups(built),
     }
 
 
