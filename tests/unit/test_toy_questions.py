@@ -6,6 +6,7 @@ import pytest
 
 from arithloc.benchmark.api import Split, Task, TooFewPairs
 from arithloc.tasks.splits import split_of
+from arithloc.tasks.toy import questions
 from arithloc.tasks.toy.formats import VOCAB
 from arithloc.tasks.toy.questions import ToyArith
 
@@ -114,6 +115,12 @@ def test_each_kind_edits_what_it_says(kind):
 def test_kinds_that_need_two_operators_say_so():
     with pytest.raises(TooFewPairs, match="operator_swap"):
         ToyArith("operator_swap").pairs(Stated(operators="+"), Split.DISCOVERY, 4, seed=0)
+
+
+def test_only_draws_in_a_row_without_a_new_pair_end_the_search(monkeypatch):
+    monkeypatch.setattr(questions, "MAX_BARREN", 400)
+    assert len(ToyArith().pairs(Stated(), Split.TEST, 200, seed=0)) == 200  # about eleven draws for each pair
+    assert len(ToyArith().pairs(Stated(n_digits=1, operators="+"), Split.TEST, 10_000, seed=0)) < 1_000
 
 
 def test_unknown_kind_is_refused():
